@@ -1,0 +1,73 @@
+-- decide: all checks of a list of requests in one atomic step; the Rust twin is `settle` in
+-- src/limit/decision.rs. The file is loaded behind token_bucket.lua and sliding_window.lua.
+--
+-- KEYS          every key that the requests speak of, each once.
+-- ARGV          [1] "0": the clock is Redis' own. A test may give microseconds since the epoch;
+--               then keys live a day longer, so that virtual time does not lose them.
+--               Then four for each key: the algorithm's letter ("t" or "s") and three parameters.
+--               Then for each request: the number of its checks, and three for each check:
+--               position of its key (from 1), cost, "1" if the policy is in shadow mode, else "0".
+-- Stored value  as the two algorithms say; every key has a time to live.
+-- Reply         [1] the clock in microseconds; [2] for each request, joined by a comma, one digit
+--               for each check: "1" if it had room; then the value of each key as it was read.
+-- Atomicity     everything is read, then everything decided, then everything written. A request
+--               is charged if all its enforced checks have room, or not at all; a shadow check is
+--               charged if the request is and it has room itself. A later request sees what an
+--               earlier one of the same call took. A denial writes nothing, with one exception: a
+--               value that its policy and clock could not have produced (the clock stepped back,
+--               a burst or window was lowered) is cut to the worst that they could and written so.
+-- Clock         Redis' TIME, read once.
+
+local algorithms = { t = token_bucket, s = sliding_window }
+local args, keys = ARGV, KEYS
+local call, format = redis.call, string.format
+
+local now, spare_ms = tonumber(args[1]), 86400000
+if now == 0 then
+  local time = call('TIME')
+  now, spare_ms = time[1] * 1000000 + time[2], 0
+end
+
+local values = call('MGET', unpack(keys))
+local standings, algorithm_of, dirty = {}, {}, {}
+local at = 2
+for k = 1, #keys do
+  local algorithm = algorithms[args[at]]
+  local standing = algorithm.read(values[k], now, tonumber(args[at + 1]), tonumber(args[at + 2]), tonumber(args[at + 3]))
+  standings[k], algorithm_of[k], dirty[k] = standing, algorithm, standing.repaired
+  at = at + 4
+end
+
+local answers = {}
+while at <= #args do
+  local last = at + 3 * tonumber(args[at])
+  local rooms, pass = {}, true
+  for i = at + 1, last, 3 do
+    local k = tonumber(args[i])
+    local room = algorithm_of[k].has_room(standings[k], tonumber(args[i + 1]))
+    rooms[#rooms + 1] = room and '1' or '0'
+    if not room and args[i + 2] == '0' then pass = false end
+  end
+  if pass then
+    for i = at + 1, last, 3 do
+      if rooms[(i - at + 2) / 3] == '1' then
+        local k = tonumber(args[i])
+        algorithm_of[k].charge(standings[k], tonumber(args[i + 1]))
+        dirty[k] = true
+      end
+    end
+  end
+  answers[#answers + 1] = table.concat(rooms)
+  at = last + 1
+end
+
+for k = 1, #keys do
+  if dirty[k] then
+    local value, ttl_us = algorithm_of[k].write(standings[k])
+    call('SET', keys[k], value, 'PX', format('%d', math.max(1, math.ceil(ttl_us / 1000)) + spare_ms))
+  end
+end
+
+local reply = { now, table.concat(answers, ',') }
+for k = 1, #keys do reply[k + 2] = values[k] end
+return reply

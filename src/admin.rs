@@ -1,0 +1,124 @@
+//! The operator's listener: `/metrics`, `/livez`, `/readyz`. Never on the public port.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderValue, Method, Response, StatusCode};
+use pingora_core::apps::http_app::ServeHttp;
+use pingora_core::protocols::http::ServerSession;
+use serde_json::{Value, json};
+
+use crate::limit::SystemClock;
+use crate::limiter::Limiter;
+use crate::metrics::{Metrics, StoreReading};
+use crate::store::breaker::Position;
+
+/// The pages of the operator.
+#[derive(Debug)]
+pub struct Admin {
+    /// The series.
+    pub metrics: Arc<Metrics>,
+    /// Asked how the stores are.
+    pub limiter: Arc<Limiter<SystemClock>>,
+    /// Set when the process is about to stop.
+    pub draining: Arc<AtomicBool>,
+}
+
+struct Page {
+    status: StatusCode,
+    content_type: &'static str,
+    body: String,
+}
+
+// === impl Admin ===
+
+impl Admin {
+    fn page(&self, method: &Method, path: &str) -> Page {
+        if !matches!(*method, Method::GET | Method::HEAD) {
+            return Page::json(
+                StatusCode::METHOD_NOT_ALLOWED,
+                &json!({"error": "only GET and HEAD"}),
+            );
+        }
+        match path {
+            "/metrics" => self.series(),
+            "/livez" => Page::json(StatusCode::OK, &json!({"status": "alive"})),
+            "/readyz" => self.readiness(),
+            _ => {
+                let pages = ["/metrics", "/livez", "/readyz"];
+                Page::json(StatusCode::NOT_FOUND, &json!({"error": "no such page", "pages": pages}))
+            }
+        }
+    }
+
+    fn series(&self) -> Page {
+        let reading = self.limiter.redis().map(|redis| {
+            let status = redis.status();
+            StoreReading {
+                up: status.position() == Position::Closed,
+                breaker: status.position().number(),
+                faults: status.faults().map(|(kind, count)| (kind.name(), count)).collect(),
+            }
+        });
+        Page {
+            status: StatusCode::OK,
+            content_type: "text/plain; version=0.0.4",
+            body: self.metrics.expose(reading.as_ref(), self.limiter.local_entries()),
+        }
+    }
+
+    /// A gateway without Redis is ready: it limits by itself. One that drains is not.
+    fn readiness(&self) -> Page {
+        let draining = self.draining.load(Ordering::Relaxed);
+        let (code, status) = if draining {
+            (StatusCode::SERVICE_UNAVAILABLE, "draining")
+        } else {
+            (StatusCode::OK, "ready")
+        };
+        Page::json(code, &json!({"status": status, "store": self.store()}))
+    }
+
+    fn store(&self) -> Value {
+        let Some(redis) = self.limiter.redis() else { return json!({"kind": "local"}) };
+        let status = redis.status();
+        let up = status.position() == Position::Closed;
+        let latency = up.then(|| status.latency().get() as f64 / 1e6);
+        json!({
+            "kind": "redis",
+            "state": if up { "up" } else { "away" },
+            "breaker": status.position().name(),
+            "latency_seconds": latency,
+        })
+    }
+}
+
+#[async_trait]
+impl ServeHttp for Admin {
+    async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
+        let head = session.req_header();
+        let (method, path) = (head.method.clone(), head.uri.path().to_owned());
+        self.page(&method, &path).into_response(&method)
+    }
+}
+
+// === impl Page ===
+
+impl Page {
+    fn json(status: StatusCode, body: &Value) -> Self {
+        Self { status, content_type: "application/json", body: format!("{body}\n") }
+    }
+
+    fn into_response(self, method: &Method) -> Response<Vec<u8>> {
+        let length = HeaderValue::from(self.body.len());
+        let body = if *method == Method::HEAD { Vec::new() } else { self.body.into_bytes() };
+        let mut response = Response::new(body);
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.content_type));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(CONTENT_LENGTH, length);
+        response
+    }
+}

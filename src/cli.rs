@@ -1,0 +1,135 @@
+//! The command line.
+
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{Config, LoadError, Problem};
+use crate::{demo, server};
+
+/// The configuration where none is named.
+const CONFIG_DEFAULT: &str = "gateway.toml";
+/// What the demo's own configuration is called.
+const CONFIG_BUILT_IN: &str = "(built in)";
+/// The configuration of the demo where none is named: the annotated one of this repository.
+const CONFIG_DEMO: &str = include_str!("../gateway.toml");
+
+/// A rate-limiting gateway in front of a web application.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// The configuration [default: gateway.toml; the demo has one built in]
+    #[arg(long, short, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the gateway; the default
+    Run,
+    /// Validate the configuration and print every mistake with its place
+    Check,
+    /// Run the gateway in front of a small sample application
+    Demo,
+}
+
+// === impl Cli ===
+
+impl Cli {
+    /// Does what was asked. Exit codes: 0 success, 1 it failed; wrong usage, 2, ends in the parser.
+    pub fn execute(self) -> ExitCode {
+        let path = self.config.clone().unwrap_or_else(|| PathBuf::from(CONFIG_DEFAULT));
+        let result = match self.command.unwrap_or(Command::Run) {
+            Command::Run => run(&path),
+            Command::Check => check(&path),
+            Command::Demo => run_demo(self.config),
+        };
+        match result {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(reason) => {
+                complain(&reason);
+                ExitCode::FAILURE
+            }
+        }
+    }
+}
+
+fn run(path: &Path) -> Result<(), String> {
+    let config = load(path)?;
+    start(config, path.to_owned(), server::Extras::default())
+}
+
+fn check(path: &Path) -> Result<(), String> {
+    let config = load(path)?;
+    let count = |number: usize, noun: &str, nouns: &str| match number {
+        1 => format!("1 {noun}"),
+        _ => format!("{number} {nouns}"),
+    };
+    say(&format!(
+        "{} is valid: {}, {}, {}, {}",
+        path.display(),
+        count(config.policies.len(), "policy", "policies"),
+        count(config.rules.len(), "rule", "rules"),
+        count(config.routes.len(), "route", "routes"),
+        count(config.upstreams.len(), "upstream", "upstreams"),
+    ));
+    Ok(())
+}
+
+fn run_demo(path: Option<PathBuf>) -> Result<(), String> {
+    let mut config = match &path {
+        Some(path) => load(path)?,
+        None => built_in()?,
+    };
+    let extras = demo::prepare(&mut config).map_err(|reason| format!("error: {reason}"))?;
+    // There is no file to read again: SIGHUP says so.
+    start(config, path.unwrap_or_else(|| PathBuf::from(CONFIG_BUILT_IN)), extras)
+}
+
+fn start(config: Config, path: PathBuf, extras: server::Extras) -> Result<(), String> {
+    server::run(config, path, extras).map_err(|error| format!("error: {error}"))
+}
+
+/// Loads the file and prints its warnings.
+fn load(path: &Path) -> Result<Config, String> {
+    let (config, warnings) = Config::load(path, 0).map_err(|error| match error {
+        LoadError::Invalid(problems) => problems.to_string(),
+        error @ LoadError::Read { .. } if path == Path::new(CONFIG_DEFAULT) => format!(
+            "error: {error}\n  = help: name a configuration with `--config FILE`, or try \
+             `sluicegate demo`, which has one built in"
+        ),
+        error @ LoadError::Read { .. } => format!("error: {error}"),
+    })?;
+    warn(&warnings);
+    if config.rules.is_empty() {
+        complain(&format!("warning: {} has no rules: nothing is limited", path.display()));
+    }
+    Ok(config)
+}
+
+fn built_in() -> Result<Config, String> {
+    let no_environment = |_: &str| None;
+    let parsed = Config::parse(CONFIG_DEMO, CONFIG_BUILT_IN, &no_environment, 0);
+    let (config, warnings) = parsed.map_err(|problems| problems.to_string())?;
+    warn(&warnings);
+    Ok(config)
+}
+
+fn warn(warnings: &[Problem]) {
+    for warning in warnings {
+        complain(&warning.to_string());
+    }
+}
+
+/// Writes a line that was asked for. A reader that has gone away is no failure.
+fn say(text: &str) {
+    let _ = writeln!(io::stdout(), "{text}");
+}
+
+fn complain(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
+}

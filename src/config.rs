@@ -1,0 +1,294 @@
+//! The configuration: valid by construction.
+//!
+//! [`Config::parse`] reads the file once, reports every mistake at its place, and gives values
+//! that the rest of the program cannot misread. No other module sees an unvalidated value.
+
+mod diagnostic;
+mod expand;
+mod reader;
+mod secret;
+mod sections;
+mod value;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ipnet::IpNet;
+use toml::de::DeTable;
+
+use crate::rules::{PartitionedPolicy, Route, Rule};
+
+pub use diagnostic::{Problem, Problems, Severity};
+pub use secret::Secret;
+
+use diagnostic::{Mistake, Source};
+use reader::{Reader, Section};
+
+/// Everything the file says, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The public listeners.
+    pub server: Server,
+    /// Where the operator's listener listens.
+    pub admin: SocketAddr,
+    /// What is logged.
+    pub log: Log,
+    /// Who a client is.
+    pub client: Client,
+    /// Where the counts live.
+    pub store: Store,
+    /// By name.
+    pub upstreams: Vec<Upstream>,
+    /// The most specific first.
+    pub routes: Vec<Route>,
+    /// By name; the place of each is its policy's `id`.
+    pub policies: Vec<PartitionedPolicy>,
+    /// In the order of the file, which means nothing.
+    pub rules: Vec<Rule>,
+    /// Whether a CORS preflight is exempt from policies that divide by more than the address.
+    pub exempt_preflight: bool,
+    /// What a response tells the client.
+    pub response: Response,
+}
+
+/// `[server]`: the public listeners.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// 1 to 16 addresses, each once.
+    pub listen: Vec<SocketAddr>,
+    /// Worker threads; 0: one per core.
+    pub threads: usize,
+    /// Whether the listeners also speak HTTP/2 without TLS.
+    pub h2c: bool,
+    /// How long an idle connection of a client stays open.
+    pub keepalive_timeout: Duration,
+    /// Longest wait for the next bytes of a client.
+    pub read_timeout: Duration,
+    /// Longest wait until a client takes the next bytes.
+    pub write_timeout: Duration,
+    /// How long requests may take to end at a shutdown.
+    pub drain_timeout: Duration,
+}
+
+/// `[log]`: what is logged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// The least severe level that is written.
+    pub level: Level,
+    /// How a line looks.
+    pub format: Format,
+    /// Whether every request is logged.
+    pub access: bool,
+}
+
+/// How much is logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// What failed.
+    Error,
+    /// And what is doubtful.
+    Warn,
+    /// And what happened.
+    Info,
+    /// And why.
+    Debug,
+    /// And everything else.
+    Trace,
+}
+
+/// How a line of the log looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// `[client]` and `[identity]`: who a client is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Client {
+    /// The peers whose forwarding header is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// The header that carries the client's address, in lower case.
+    pub forwarded_header: String,
+    /// How many leading bits of an IPv4 address make a client.
+    pub ipv4_prefix: u8,
+    /// How many leading bits of an IPv6 address make a client.
+    pub ipv6_prefix: u8,
+    /// The header in which a trusted proxy names the user, in lower case.
+    pub user_header: Option<String>,
+}
+
+/// `[store]`: where the counts live.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Store {
+    /// Shared or not.
+    pub kind: StoreKind,
+    /// Where Redis listens, and the password.
+    pub url: Secret,
+    /// The longest wait of a decision.
+    pub timeout: Duration,
+    /// How long a denial is remembered at most; zero: not at all.
+    pub deny_cache: Duration,
+    /// What every key begins with.
+    pub key_prefix: String,
+    /// Most keys that this gateway's own memory holds.
+    pub local_entries: usize,
+}
+
+/// Which store keeps the counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreKind {
+    /// Redis, shared by all gateways.
+    Redis,
+    /// This gateway's memory.
+    Local,
+}
+
+/// `[upstreams.NAME]`: servers that answer requests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upstream {
+    /// Its name.
+    pub name: String,
+    /// 1 to 64 of them.
+    pub servers: Vec<ServerAddress>,
+    /// What they speak.
+    pub protocol: Protocol,
+    /// Longest wait for a connection.
+    pub connect_timeout: Duration,
+    /// Longest wait for the next bytes of a response.
+    pub read_timeout: Duration,
+    /// Longest wait until a server takes the next bytes.
+    pub write_timeout: Duration,
+    /// How long a pooled connection waits for its next request.
+    pub idle_timeout: Duration,
+}
+
+/// Where a server listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ServerAddress {
+    /// On a port of a host.
+    Tcp {
+        /// A name, or an address without brackets.
+        host: String,
+        /// Never 0.
+        port: u16,
+    },
+    /// On a socket of this machine, by its absolute path.
+    Unix(PathBuf),
+}
+
+/// What a server speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1.
+    H1,
+    /// HTTP/2 without TLS.
+    H2c,
+}
+
+/// `[response]`: what a response tells the client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Response {
+    /// Whether `RateLimit` and `RateLimit-Policy` are sent.
+    pub ratelimit: bool,
+    /// Whether `X-RateLimit-Limit`, `-Remaining` and `-Reset` are sent.
+    pub x_ratelimit: bool,
+    /// Whether a refusal carries `Retry-After`.
+    pub retry_after: bool,
+    /// The body of a refusal.
+    pub body: Body,
+}
+
+/// The body of a refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// `application/problem+json`.
+    Problem,
+    /// The message alone.
+    Text,
+}
+
+/// Why a file could not be loaded.
+#[derive(Debug)]
+pub enum LoadError {
+    /// It could not be read.
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// The reason the system gives.
+        error: std::io::Error,
+    },
+    /// It was read, and is invalid.
+    Invalid(Problems),
+}
+
+// === impl Config ===
+
+impl Config {
+    /// Reads `text`; `file` names it in the problems, `env` answers for `${NAME}`, and `generation`
+    /// tells this configuration's policies from those of an earlier one.
+    ///
+    /// Gives the configuration and the warnings, or else every mistake of the file at once.
+    pub fn parse(
+        text: &str,
+        file: &str,
+        env: &dyn Fn(&str) -> Option<String>,
+        generation: u64,
+    ) -> Result<(Self, Vec<Problem>), Problems> {
+        let source = Source::new(text, file);
+        let reader = Reader::new(&source, env);
+        let (table, faults) = DeTable::parse_recoverable(text);
+        if !faults.is_empty() {
+            for fault in &faults {
+                let span = fault.span().unwrap_or(text.len()..text.len());
+                reader.error(&span, Mistake::new(format!("invalid TOML: {}", fault.message())));
+            }
+            return Err(Problems::new(reader.into_problems()));
+        }
+        let config = sections::read(Section::root(&reader, table.get_ref()), generation);
+        let problems = reader.into_problems();
+        if problems.iter().any(|problem| problem.severity() == Severity::Error) {
+            return Err(Problems::new(problems));
+        }
+        Ok((config, problems))
+    }
+
+    /// Reads the file at `path`, with the process' environment.
+    pub fn load(path: &Path, generation: u64) -> Result<(Self, Vec<Problem>), LoadError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| LoadError::Read { path: path.to_owned(), error })?;
+        #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+        let env = |name: &str| std::env::var(name).ok();
+        let file = path.display().to_string();
+        Self::parse(&text, &file, &env, generation).map_err(LoadError::Invalid)
+    }
+}
+
+// === impl ServerAddress ===
+
+impl fmt::Display for ServerAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Self::Tcp { host, port } => write!(f, "{host}:{port}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+// === impl LoadError ===
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Read { path, error } => write!(f, "cannot read `{}`: {error}", path.display()),
+            Self::Invalid(problems) => problems.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for LoadError {}

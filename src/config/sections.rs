@@ -1,0 +1,79 @@
+//! What each section of the file says, with its defaults and bounds.
+
+mod client;
+mod policies;
+mod routes;
+mod rules;
+mod server;
+mod store;
+mod upstreams;
+
+use super::diagnostic::Span;
+use super::reader::Section;
+use super::value::Text;
+use super::{Body, Config, Response};
+
+/// Most routes, and most rules.
+const ENTRIES_MAX: usize = 10_000;
+
+/// Reads the whole file. Where a mistake was recorded, the result is not to be used.
+pub(super) fn read(mut root: Section<'_>, generation: u64) -> Config {
+    let (server, listen_at) = server::server(root.table("server"));
+    let admin = server::admin(root.table("admin"), &server.listen, &listen_at);
+    let log = server::log(root.table("log"));
+    let client = client::client(root.table("client"), root.table("identity"));
+    let store = store::store(root.table("store"));
+    let upstreams = upstreams::upstreams(&mut root);
+    let routes = routes::routes(&mut root, &upstreams);
+    let policies = policies::policies(&mut root, generation, client.user_header.is_some());
+    let rules = rules::rules(&mut root, &policies);
+    let exempt_preflight = cors(root.table("cors"));
+    let response = response(root.table("response"));
+    root.finish();
+    Config {
+        server,
+        admin,
+        log,
+        client,
+        store,
+        upstreams: upstreams.into_iter().filter_map(|upstream| upstream.meaning).collect(),
+        routes,
+        policies: policies.into_iter().filter_map(|policy| policy.meaning).collect(),
+        rules,
+        exempt_preflight,
+        response,
+    }
+}
+
+/// Something that others refer to by name. It keeps its place also when it is invalid, so that
+/// whoever names it is not told that it does not exist.
+struct Definition<T> {
+    name: String,
+    /// Its header.
+    span: Span,
+    meaning: Option<T>,
+}
+
+/// The place of what `text` names among `definitions`, which are in order of name.
+fn place<T>(definitions: &[Definition<T>], text: &Text) -> Option<usize> {
+    definitions.binary_search_by(|definition| definition.name.as_str().cmp(&text.value)).ok()
+}
+
+fn cors(mut section: Section<'_>) -> bool {
+    let exempt = section.word("preflight", &[("count", false), ("exempt", true)], &[]);
+    section.finish();
+    exempt.unwrap_or(false)
+}
+
+fn response(mut section: Section<'_>) -> Response {
+    let response = Response {
+        ratelimit: section.boolean("ratelimit").unwrap_or(true),
+        x_ratelimit: section.boolean("x_ratelimit").unwrap_or(true),
+        retry_after: section.boolean("retry_after").unwrap_or(true),
+        body: section
+            .word("body", &[("problem", Body::Problem), ("text", Body::Text)], &[])
+            .unwrap_or(Body::Problem),
+    };
+    section.finish();
+    response
+}

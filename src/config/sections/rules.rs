@@ -1,0 +1,109 @@
+//! `[[rules]]`.
+
+use std::collections::BTreeSet;
+
+use http::Method;
+
+use super::{Definition, ENTRIES_MAX, place, routes};
+use crate::config::diagnostic::Mistake;
+use crate::config::reader::Section;
+use crate::config::value::{Text, quote};
+use crate::config::{PartitionedPolicy, Rule};
+use crate::limit::quota::UNITS_MAX;
+
+/// Most policies of a rule.
+const POLICIES_MAX: usize = 32;
+/// Most methods of a rule.
+const METHODS_MAX: usize = 32;
+
+pub(super) fn rules(
+    root: &mut Section<'_>,
+    policies: &[Definition<PartitionedPolicy>],
+) -> Vec<Rule> {
+    let Some(sections) = root.tables("rules", ENTRIES_MAX) else { return Vec::new() };
+    let mut used = BTreeSet::new();
+    let mut rules = Vec::with_capacity(sections.len());
+    for mut section in sections {
+        rules.extend(rule(&mut section, policies, &mut used));
+        section.finish();
+    }
+    for (index, policy) in policies.iter().enumerate() {
+        if !used.contains(&index) {
+            let mistake = Mistake::new(format!("no rule names the policy {}", quote(&policy.name)))
+                .help("name it in `policies` of a rule, or remove it");
+            root.reader().warn(&policy.span, mistake);
+        }
+    }
+    rules
+}
+
+fn rule(
+    section: &mut Section<'_>,
+    policies: &[Definition<PartitionedPolicy>],
+    used: &mut BTreeSet<usize>,
+) -> Option<Rule> {
+    let patterns = routes::patterns(section);
+    let methods = section.list("methods", 1..=METHODS_MAX, method).map(|methods| {
+        let mut methods = methods.into_values();
+        methods.sort();
+        methods.dedup();
+        methods
+    });
+    let consulted = consulted(section, policies);
+    used.extend(&consulted);
+    let cost = cost(section, policies, &consulted);
+    let (path, host) = patterns?;
+    Some(Rule { path, host, methods, policies: consulted, cost })
+}
+
+/// The places of the policies that the rule names.
+fn consulted(section: &mut Section<'_>, policies: &[Definition<PartitionedPolicy>]) -> Vec<usize> {
+    section.require("policies");
+    let named = section.list("policies", 1..=POLICIES_MAX, |text| {
+        place(policies, text).ok_or_else(|| routes::unknown("policy", text, policies))
+    });
+    let mut consulted = Vec::new();
+    for (span, index) in named.map(|named| named.items).unwrap_or_default() {
+        if consulted.contains(&index) {
+            section.error(&span, "the rule names this policy twice");
+        } else {
+            consulted.push(index);
+        }
+    }
+    consulted
+}
+
+/// The cost, which every one of the policies must be able to admit.
+fn cost(
+    section: &mut Section<'_>,
+    policies: &[Definition<PartitionedPolicy>],
+    consulted: &[usize],
+) -> u64 {
+    let cost = section.integer("cost", 1..=UNITS_MAX).unwrap_or(1);
+    for definition in consulted.iter().filter_map(|index| policies.get(*index)) {
+        let most = definition.meaning.as_ref().map(|policy| policy.policy.limit.cost_max());
+        let Some(most) = most.filter(|most| cost > *most) else { continue };
+        let name = quote(&definition.name);
+        let mistake = Mistake::new(format!("a request of this cost could never pass {name}"))
+            .help(format!("{name} admits at most {most} units at once"));
+        section.error(&section.span_of("cost"), mistake);
+    }
+    cost
+}
+
+fn method(text: &Text) -> Result<String, Mistake> {
+    // A token like any other to HTTP, and to whoever writes it surely not.
+    if text.value == "*" {
+        return Err(Mistake::new("`*` is not a method").help("leave `methods` out for all of them"));
+    }
+    if Method::from_bytes(text.value.as_bytes()).is_err() {
+        return Err(Mistake::new(format!("not a method: {}", text.shown())).help("as in `GET`"));
+    }
+    if text.value.contains(|c: char| c.is_ascii_lowercase()) {
+        let upper = text.value.to_ascii_uppercase();
+        let example = if text.template.is_some() { "GET" } else { &upper };
+        return Err(Mistake::new(format!("not an upper-case method: {}", text.shown()))
+            .help(format!("methods are case-sensitive: {}", quote(example))));
+    }
+    Ok(text.value.clone())
+}

@@ -1,0 +1,99 @@
+//! `[server]`, `[admin]` and `[log]`.
+
+use std::collections::HashSet;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use crate::config::diagnostic::{Mistake, Span};
+use crate::config::reader::Section;
+use crate::config::value::Text;
+use crate::config::{Format, Level, Log, Server};
+
+const LISTEN_MAX: usize = 16;
+const THREADS_MAX: u64 = 1024;
+const TIMEOUT_MIN: Duration = Duration::from_millis(100);
+const HOUR: Duration = Duration::from_secs(3600);
+const MINUTE: Duration = Duration::from_secs(60);
+const DEFAULT_PORT: u16 = 8080;
+const ADMIN_PORT: u16 = 9090;
+
+/// Gives also the place of the addresses.
+pub(super) fn server(mut section: Section<'_>) -> (Server, Span) {
+    let listen = section.list("listen", 1..=LISTEN_MAX, address).map(|list| {
+        let mut seen = HashSet::new();
+        for (span, address) in &list.items {
+            if address.port() != 0 && !seen.insert(*address) {
+                section.error(span, "this address is listed twice");
+            }
+        }
+        list.into_values()
+    });
+    let threads = section.integer("threads", 0..=THREADS_MAX).unwrap_or(0);
+    let server = Server {
+        listen: listen.unwrap_or_else(|| vec![loopback(DEFAULT_PORT)]),
+        threads: usize::try_from(threads).unwrap_or(0),
+        h2c: section.boolean("h2c").unwrap_or(false),
+        keepalive_timeout: section
+            .duration("keepalive_timeout", Duration::from_secs(1)..=HOUR)
+            .unwrap_or(MINUTE),
+        read_timeout: section.duration("read_timeout", TIMEOUT_MIN..=HOUR).unwrap_or(MINUTE),
+        write_timeout: section.duration("write_timeout", TIMEOUT_MIN..=HOUR).unwrap_or(MINUTE),
+        drain_timeout: section
+            .duration("drain_timeout", Duration::ZERO..=HOUR)
+            .unwrap_or(Duration::from_secs(30)),
+    };
+    let span = section.span_of("listen");
+    section.finish();
+    (server, span)
+}
+
+/// `taken` are the public addresses, listed at `taken_at`.
+pub(super) fn admin(mut section: Section<'_>, taken: &[SocketAddr], taken_at: &Span) -> SocketAddr {
+    let listen = section.parsed("listen", address).unwrap_or_else(|| loopback(ADMIN_PORT));
+    // The default may clash as well: then the place is the other listener's.
+    let span = if section.has("listen") { section.span_of("listen") } else { taken_at.clone() };
+    if listen.port() != 0 && taken.contains(&listen) {
+        let mistake = Mistake::new("the admin listener has an address of `[server]`")
+            .help("give `listen` in `[admin]` an address of its own");
+        section.error(&span, mistake);
+    }
+    if !listen.ip().to_canonical().is_loopback() {
+        let mistake = Mistake::new("the admin listener has no password, and others can reach it")
+            .help(format!("listen on a loopback address, as in `127.0.0.1:{ADMIN_PORT}`"));
+        section.reader().warn(&span, mistake);
+    }
+    section.finish();
+    listen
+}
+
+pub(super) fn log(mut section: Section<'_>) -> Log {
+    let levels = [
+        ("error", Level::Error),
+        ("warn", Level::Warn),
+        ("info", Level::Info),
+        ("debug", Level::Debug),
+        ("trace", Level::Trace),
+    ];
+    let formats = [("text", Format::Text), ("json", Format::Json)];
+    let log = Log {
+        level: section.word("level", &levels, &[]).unwrap_or(Level::Info),
+        format: section.word("format", &formats, &[]).unwrap_or(Format::Text),
+        access: section.boolean("access").unwrap_or(false),
+    };
+    section.finish();
+    log
+}
+
+fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+}
+
+fn address(text: &Text) -> Result<SocketAddr, Mistake> {
+    text.value.parse().map_err(|_| {
+        let host = text.value.rsplit_once(':').map_or(text.value.as_str(), |(host, _)| host);
+        let named = !host.contains(':') && host.contains(|c: char| c.is_ascii_alphabetic());
+        let message = if named { "an address is needed, not a name" } else { "not an address" };
+        Mistake::new(format!("{message}: {}", text.shown()))
+            .help("write an IP address and a port, as in `127.0.0.1:8080` or `[::1]:8080`")
+    })
+}

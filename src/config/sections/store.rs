@@ -1,0 +1,99 @@
+//! `[store]`.
+
+use std::net::Ipv6Addr;
+use std::time::Duration;
+
+use crate::config::diagnostic::Mistake;
+use crate::config::reader::Section;
+use crate::config::value::{Text, is_name};
+use crate::config::{Secret, Store, StoreKind};
+
+const URL_DEFAULT: &str = "redis://127.0.0.1:6379";
+const URL_HELP: &str = "as in `redis://HOST:PORT` or `unix:///PATH`";
+const PREFIX_DEFAULT: &str = "sg";
+const PREFIX_MAX: usize = 32;
+const ENTRIES_MIN: u64 = 1_000;
+const ENTRIES_MAX: u64 = 10_000_000;
+const ENTRIES_DEFAULT: usize = 100_000;
+const TIMEOUT_MIN: Duration = Duration::from_millis(1);
+const TIMEOUT_MAX: Duration = Duration::from_secs(10);
+const TIMEOUT_DEFAULT: Duration = Duration::from_millis(20);
+const DENY_CACHE_MAX: Duration = Duration::from_secs(60);
+const DENY_CACHE_DEFAULT: Duration = Duration::from_secs(1);
+
+pub(super) fn store(mut section: Section<'_>) -> Store {
+    let kinds = [("redis", StoreKind::Redis), ("local", StoreKind::Local)];
+    // One topology so far: it is checked, and nothing is left to remember.
+    section.word("topology", &[("single", ())], &["sentinel", "cluster"]);
+    let entries = section.integer("local_entries", ENTRIES_MIN..=ENTRIES_MAX);
+    let store = Store {
+        kind: section.word("kind", &kinds, &[]).unwrap_or(StoreKind::Redis),
+        url: section.parsed("url", url).unwrap_or_else(|| Secret::new(URL_DEFAULT.to_owned())),
+        timeout: section.duration("timeout", TIMEOUT_MIN..=TIMEOUT_MAX).unwrap_or(TIMEOUT_DEFAULT),
+        deny_cache: section
+            .duration("deny_cache", Duration::ZERO..=DENY_CACHE_MAX)
+            .unwrap_or(DENY_CACHE_DEFAULT),
+        key_prefix: section
+            .parsed("key_prefix", key_prefix)
+            .unwrap_or_else(|| PREFIX_DEFAULT.to_owned()),
+        local_entries: entries
+            .and_then(|entries| usize::try_from(entries).ok())
+            .unwrap_or(ENTRIES_DEFAULT),
+    };
+    section.finish();
+    store
+}
+
+fn key_prefix(text: &Text) -> Result<String, Mistake> {
+    if is_name(&text.value, PREFIX_MAX) {
+        return Ok(text.value.clone());
+    }
+    Err(Mistake::new(format!("not a prefix: {}", text.shown()))
+        .help(format!("1 to {PREFIX_MAX} of letters, digits, `.`, `_` and `-`")))
+}
+
+/// Checks scheme and place. No message quotes any of it.
+fn url(text: &Text) -> Result<Secret, Mistake> {
+    let url = text.value.as_str();
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return Err(Mistake::new("the URL has no scheme").help(URL_HELP));
+    };
+    match scheme {
+        "redis" => check_authority(rest)?,
+        "unix" | "redis+unix" => check_path(rest)?,
+        "rediss" => return Err(Mistake::new("not supported by this version: TLS to Redis")),
+        _ => return Err(Mistake::new("unknown scheme of the URL").help(URL_HELP)),
+    }
+    Ok(Secret::new(url.to_owned()))
+}
+
+fn check_path(rest: &str) -> Result<(), Mistake> {
+    let path = rest.split('?').next().unwrap_or_default();
+    if path.len() > 1 && path.starts_with('/') {
+        return Ok(());
+    }
+    Err(Mistake::new("the URL has no absolute path").help(URL_HELP))
+}
+
+fn check_authority(rest: &str) -> Result<(), Mistake> {
+    let after_user = rest.rsplit_once('@').map_or(rest, |(_, after)| after);
+    let authority = after_user.split(['/', '?']).next().unwrap_or_default();
+    let (host, port) = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((address, after)) if address.parse::<Ipv6Addr>().is_ok() => (address, after),
+        _ => authority.split_at(authority.find(':').unwrap_or(authority.len())),
+    };
+    let host_char = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
+    if host.is_empty() || !host.chars().all(host_char) {
+        return Err(Mistake::new("the URL has no valid host").help(URL_HELP));
+    }
+    let database = after_user.split('?').next().and_then(|url| url.split_once('/'));
+    if database.is_some_and(|(_, number)| !number.is_empty() && number.parse::<u16>().is_err()) {
+        return Err(Mistake::new("the URL's path is not a database number")
+            .help("as in `redis://HOST:PORT/0`"));
+    }
+    let number = port.strip_prefix(':').map(|port| port.parse::<u16>().is_ok_and(|n| n != 0));
+    if port.is_empty() || number == Some(true) {
+        return Ok(());
+    }
+    Err(Mistake::new("the URL has no valid port").help(URL_HELP))
+}

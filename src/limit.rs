@@ -1,0 +1,25 @@
+//! The pure core: what a limit is, and what it decides.
+//!
+//! Nothing here performs I/O, awaits, locks or reads a clock (but for
+//! [`time::SystemClock`], which only the composition root makes). Every function is handed the
+//! time and the stored state and returns values. The Lua scripts in `lua/` are the same functions
+//! written a second time; a property test holds the two equal.
+//!
+//! Reading order: [`time`], [`quota`], the two algorithms, then [`policy`], [`check`] and
+//! [`decision`], which put them together.
+
+pub mod check;
+pub mod decision;
+pub mod policy;
+pub mod quota;
+pub mod sliding_window;
+pub mod standing;
+pub mod time;
+pub mod token_bucket;
+
+pub use check::{Check, Key};
+pub use decision::{Decision, Provenance, Retry, Verdict};
+pub use policy::{Mode, OnStoreError, Policy};
+pub use quota::{LimitError, Quota};
+pub use standing::{Limit, Standing, State};
+pub use time::{Clock, Micros, SystemClock, Timestamp};

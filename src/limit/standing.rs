@@ -1,0 +1,166 @@
+//! The two algorithms under one roof: a limit reads a stored state into a standing, answers
+//! questions about it, charges it, and turns it back into a state.
+
+use super::quota::Quota;
+use super::sliding_window::{Live, Log, SlidingWindow};
+use super::time::{Micros, Timestamp};
+use super::token_bucket::{Debt, Tat, TokenBucket};
+
+/// An algorithm with its parameters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// Exact rate with a burst.
+    TokenBucket(TokenBucket),
+    /// Hard cap in any window.
+    SlidingWindow(SlidingWindow),
+}
+
+/// What a store keeps for a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Of a [`Limit::TokenBucket`].
+    TokenBucket(Tat),
+    /// Of a [`Limit::SlidingWindow`].
+    SlidingWindow(Log),
+}
+
+/// A limit applied to one state at one moment.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    limit: Limit,
+    now: Timestamp,
+    level: Level,
+    charged: bool,
+}
+
+#[derive(Clone, Debug)]
+enum Level {
+    TokenBucket(TokenBucket, Debt),
+    SlidingWindow(SlidingWindow, Live),
+}
+
+// === impl Limit ===
+
+impl Limit {
+    /// The quota, whichever the algorithm.
+    pub const fn quota(&self) -> &Quota {
+        match self {
+            Self::TokenBucket(bucket) => bucket.quota(),
+            Self::SlidingWindow(window) => window.quota(),
+        }
+    }
+
+    /// The largest cost that can ever be admitted.
+    pub const fn cost_max(&self) -> u64 {
+        match self {
+            Self::TokenBucket(bucket) => bucket.burst(),
+            Self::SlidingWindow(window) => window.quota().units(),
+        }
+    }
+
+    /// The letter that ends the key and names the algorithm to the script.
+    pub const fn letter(&self) -> char {
+        match self {
+            Self::TokenBucket(_) => 't',
+            Self::SlidingWindow(_) => 's',
+        }
+    }
+
+    /// The three numbers that the script is told.
+    pub const fn parameters(&self) -> [u64; 3] {
+        match self {
+            Self::TokenBucket(bucket) => bucket.parameters(),
+            Self::SlidingWindow(window) => window.parameters(),
+        }
+    }
+
+    /// How `stored` stands at `now`. A state of the other algorithm counts as absent.
+    pub fn read(&self, stored: Option<&State>, now: Timestamp) -> Standing {
+        let level = match self {
+            Self::TokenBucket(bucket) => {
+                let tat = match stored {
+                    Some(State::TokenBucket(tat)) => Some(tat),
+                    _ => None,
+                };
+                Level::TokenBucket(*bucket, bucket.read(tat, now))
+            }
+            Self::SlidingWindow(window) => {
+                let log = match stored {
+                    Some(State::SlidingWindow(log)) => Some(log),
+                    _ => None,
+                };
+                Level::SlidingWindow(*window, window.read(log, now))
+            }
+        };
+        Standing { limit: *self, now, level, charged: false }
+    }
+}
+
+// === impl Standing ===
+
+impl Standing {
+    /// Whether `cost` more units fit.
+    pub const fn has_room(&self, cost: u64) -> bool {
+        match &self.level {
+            Level::TokenBucket(bucket, debt) => bucket.has_room(debt, cost),
+            Level::SlidingWindow(window, live) => window.has_room(live, cost),
+        }
+    }
+
+    /// Charges `cost` units. Only for a cost that [`Self::has_room`] for.
+    pub fn charge(&mut self, cost: u64) {
+        self.charged = true;
+        match &mut self.level {
+            Level::TokenBucket(bucket, debt) => bucket.charge(debt, cost),
+            Level::SlidingWindow(window, live) => window.charge(live, cost, self.now),
+        }
+    }
+
+    /// Whether the state is to be written: it was charged, or it could not have been written by
+    /// this limit at this clock and was put right.
+    pub const fn must_be_stored(&self) -> bool {
+        let repaired = match &self.level {
+            Level::TokenBucket(_, debt) => debt.repaired,
+            Level::SlidingWindow(_, live) => live.repaired,
+        };
+        self.charged || repaired
+    }
+
+    /// What to store.
+    pub fn state(&self) -> State {
+        match &self.level {
+            Level::TokenBucket(bucket, debt) => State::TokenBucket(bucket.state(debt, self.now)),
+            Level::SlidingWindow(window, live) => State::SlidingWindow(window.state(live)),
+        }
+    }
+
+    /// Units left now.
+    pub const fn remaining(&self) -> u64 {
+        match &self.level {
+            Level::TokenBucket(bucket, debt) => bucket.remaining(debt),
+            Level::SlidingWindow(window, live) => window.remaining(live),
+        }
+    }
+
+    /// Time until `cost` units fit, if nothing else happens; `None` if they never will.
+    pub fn retry_after(&self, cost: u64) -> Option<Micros> {
+        match &self.level {
+            Level::TokenBucket(bucket, debt) => bucket.retry_after(debt, cost),
+            Level::SlidingWindow(window, live) => window.retry_after(live, cost, self.now),
+        }
+    }
+
+    /// Time until one more unit is there than now; zero when the quota is whole.
+    pub fn reset_after(&self) -> Micros {
+        match &self.level {
+            Level::TokenBucket(bucket, debt) => bucket.reset_after(debt),
+            Level::SlidingWindow(window, live) => window.reset_after(live, self.now),
+        }
+    }
+
+    /// The share of the limit that is used, in millionths: what losing this state would give away.
+    pub const fn used_share(&self) -> u64 {
+        let cap = self.limit.cost_max();
+        (cap.saturating_sub(self.remaining())).saturating_mul(1_000_000) / cap
+    }
+}

@@ -1,0 +1,149 @@
+//! `token-bucket`: GCRA, the generic cell rate algorithm, in exact rational arithmetic.
+//!
+//! Source: ITU-T I.371, annex A ("virtual scheduling"). The state of a key is one moment, the
+//! theoretical arrival time (TAT): when the bucket will be full again. A check of cost `c` is
+//! admitted if the debt `TAT - now`, grown by `c` emission intervals `T = window / quota`, stays
+//! within `burst * T`.
+//!
+//! `T` is rarely a whole number of microseconds, so debts are counted in parts of a microsecond:
+//! with `T = numerator / denominator` in lowest terms, one part is `1 / denominator` us, and a
+//! unit costs `numerator` parts. Everything stays an integer below 2^53, exact here and in Lua.
+//!
+//! Promise: in any span `t`, at most `burst + t * quota / window` units are admitted; within one
+//! window that can be `burst + quota`. Who needs a hard cap per window takes `sliding-window`.
+
+use super::quota::{LimitError, Quota, UNITS_MAX};
+use super::time::{Micros, Timestamp};
+
+/// Lua's largest exact integer; no debt grows beyond it.
+const EXACT_MAX: u128 = 1 << 53;
+
+/// The rate and the burst of a policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TokenBucket {
+    quota: Quota,
+    burst: u64,
+    numerator: u64,
+    denominator: u64,
+    cap: u64,
+}
+
+/// What a store keeps for a key: when the bucket will be full, to the part of a microsecond.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tat {
+    /// Whole microseconds since the epoch.
+    pub at: Timestamp,
+    /// Parts of a microsecond on top, in the denominator of the policy that wrote them.
+    pub parts: u64,
+}
+
+/// A key's debt at one moment, in parts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Debt {
+    parts: u64,
+    /// The stored TAT lay further ahead than the burst allows: the clock stepped back, or the
+    /// burst was lowered. It has been cut to a full debt, and is to be written even on a denial.
+    pub repaired: bool,
+}
+
+// === impl TokenBucket ===
+
+impl TokenBucket {
+    /// A bucket of `burst` units, refilled at `quota`.
+    pub fn new(quota: Quota, burst: u64) -> Result<Self, LimitError> {
+        if burst == 0 || burst > UNITS_MAX {
+            return Err(LimitError::Burst(burst));
+        }
+        let divisor = gcd(quota.window().get(), quota.units());
+        let numerator = quota.window().get() / divisor;
+        // A full debt and one more burst on top of it must both be exact.
+        let cap = u128::from(burst) * u128::from(numerator);
+        let cap_max = EXACT_MAX / 2;
+        if cap > cap_max {
+            let burst_max = (cap_max / u128::from(numerator)) as u64;
+            return Err(LimitError::Inexact { burst_max });
+        }
+        Ok(Self { quota, burst, numerator, denominator: quota.units() / divisor, cap: cap as u64 })
+    }
+
+    /// The sustained rate.
+    pub const fn quota(&self) -> &Quota {
+        &self.quota
+    }
+
+    /// Most units admitted at one instant.
+    pub const fn burst(&self) -> u64 {
+        self.burst
+    }
+
+    /// Parts a unit costs, parts in a microsecond, parts of a full debt: what the script is told.
+    pub const fn parameters(&self) -> [u64; 3] {
+        [self.numerator, self.denominator, self.cap]
+    }
+
+    /// The debt that `stored` amounts to at `now`.
+    pub fn read(&self, stored: Option<&Tat>, now: Timestamp) -> Debt {
+        let Some(tat) = stored else { return Debt { parts: 0, repaired: false } };
+        // A fraction that this denominator cannot have comes from another quota: round it up.
+        let (at, parts) = if tat.parts >= self.denominator {
+            (tat.at.after(Micros::new(1)), 0)
+        } else {
+            (tat.at, tat.parts)
+        };
+        let ahead = i128::from(at.as_micros()) - i128::from(now.as_micros());
+        let debt = ahead * i128::from(self.denominator) + i128::from(parts);
+        if debt > i128::from(self.cap) {
+            return Debt { parts: self.cap, repaired: true };
+        }
+        Debt { parts: u64::try_from(debt).unwrap_or(0), repaired: false }
+    }
+
+    /// Whether `cost` more units fit.
+    pub const fn has_room(&self, debt: &Debt, cost: u64) -> bool {
+        cost <= self.burst && debt.parts + cost * self.numerator <= self.cap
+    }
+
+    /// The debt after `cost` more units. Only for a cost that [`Self::has_room`] for.
+    pub const fn charge(&self, debt: &mut Debt, cost: u64) {
+        debt.parts += cost * self.numerator;
+    }
+
+    /// What to store for `debt`.
+    pub const fn state(&self, debt: &Debt, now: Timestamp) -> Tat {
+        Tat {
+            at: now.after(Micros::new(debt.parts / self.denominator)),
+            parts: debt.parts % self.denominator,
+        }
+    }
+
+    /// Units admitted at once, now.
+    pub const fn remaining(&self, debt: &Debt) -> u64 {
+        (self.cap - debt.parts) / self.numerator
+    }
+
+    /// Time until `cost` units fit; `None` if they never will.
+    pub const fn retry_after(&self, debt: &Debt, cost: u64) -> Option<Micros> {
+        if cost > self.burst {
+            return None;
+        }
+        let over = (debt.parts + cost * self.numerator).saturating_sub(self.cap);
+        Some(Micros::new(over.div_ceil(self.denominator)))
+    }
+
+    /// Time until one more unit is there than now; zero when the bucket is full.
+    pub const fn reset_after(&self, debt: &Debt) -> Micros {
+        let next = self.remaining(debt) + 1;
+        if next > self.burst {
+            return Micros::ZERO;
+        }
+        let over = (debt.parts + next * self.numerator) - self.cap;
+        Micros::new(over.div_ceil(self.denominator))
+    }
+}
+
+const fn gcd(mut a: u64, mut b: u64) -> u64 {
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    a
+}

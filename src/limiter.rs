@@ -1,0 +1,160 @@
+//! DECIDE: the deny cache, then the shared store in one call, else without it.
+//!
+//! [`Limiter::decide`] always answers, within `store.timeout`. What happens when Redis is away is policy, so it is settled
+//! here and recorded as provenance, never returned as an error.
+
+use std::sync::Arc;
+
+use tokio::time::timeout;
+
+use crate::limit::decision::Outcome;
+use crate::limit::{Check, Clock, Decision, OnStoreError, Provenance, Timestamp, Verdict};
+use crate::store::deny_cache::{DenyCache, Known, Turn};
+use crate::store::local::LocalStore;
+use crate::store::redis::{FaultKind, RedisStore};
+
+/// The decision path over the stores.
+#[derive(Debug)]
+pub struct Limiter<C> {
+    shared: Option<Shared>,
+    local: LocalStore,
+    clock: C,
+}
+
+/// The shared store and what is remembered of its denials.
+#[derive(Debug)]
+pub struct Shared {
+    /// The store.
+    pub redis: Arc<RedisStore>,
+    /// Its denials.
+    pub deny_cache: DenyCache,
+}
+
+// === impl Limiter ===
+
+impl<C: Clock> Limiter<C> {
+    /// A limiter over `shared`, falling back to `local`; without `shared`, over `local` alone.
+    pub const fn new(shared: Option<Shared>, local: LocalStore, clock: C) -> Self {
+        Self { shared, local, clock }
+    }
+
+    /// Decides all checks of one request, all or nothing.
+    pub async fn decide(&self, checks: &[Check]) -> Verdict {
+        if checks.is_empty() {
+            return Verdict::new(Vec::new());
+        }
+        let Some(shared) = &self.shared else {
+            return Verdict::new(self.locally(checks));
+        };
+        let began = self.clock.now();
+        let turns = match shared.turns(checks, &self.clock).await {
+            Ok(turns) => turns,
+            Err(verdict) => return verdict,
+        };
+        let sent = self.clock.now();
+        // Waiting for somebody else's answer is part of the one timeout.
+        let left = shared.redis.timeout().saturating_sub(sent.since(began).into());
+        if left.is_zero() {
+            return self.without_store(checks);
+        }
+        let (mut verdict, asked) = match shared.redis.decide(checks, left).await {
+            Ok(decisions) => (shared.verdict(checks, decisions, sent), true),
+            Err(fault) => (self.without_store(checks), fault.kind() != FaultKind::Away),
+        };
+        drop(turns);
+        verdict.store_time = asked.then(|| self.clock.now().since(sent));
+        verdict
+    }
+
+    /// The shared store, for those who watch over it.
+    pub fn redis(&self) -> Option<&Arc<RedisStore>> {
+        self.shared.as_ref().map(|shared| &shared.redis)
+    }
+
+    /// States in the local store.
+    pub fn local_entries(&self) -> usize {
+        self.local.len()
+    }
+
+    fn locally(&self, checks: &[Check]) -> Vec<Outcome> {
+        let decisions = self.local.decide(checks, self.clock.now());
+        outcomes(checks, decisions, Provenance::Local)
+    }
+
+    /// Rule 8: if an enforced policy says `deny`, the request is refused and nothing is charged;
+    /// else all `local` ones are decided together and `allow` ones are left out. Shadow policies
+    /// that say otherwise than `local` keep silent: they never act on a store failure. The outcomes
+    /// stand with the local ones first.
+    fn without_store(&self, checks: &[Check]) -> Verdict {
+        let says = |check: &Check, what| check.policy.on_store_error == what;
+        let enforced = |check: &&Check| check.policy.enforced();
+        if checks.iter().filter(enforced).any(|check| says(check, OnStoreError::Deny)) {
+            let closed = checks.iter().filter(enforced).filter(|c| says(c, OnStoreError::Deny));
+            return Verdict::unavailable(stateless(closed, false, Provenance::FailClosed));
+        }
+        let local: Vec<Check> =
+            checks.iter().filter(|check| says(check, OnStoreError::Local)).cloned().collect();
+        let open = checks.iter().filter(enforced).filter(|c| says(c, OnStoreError::Allow));
+        let mut outcomes = self.locally(&local);
+        outcomes.extend(stateless(open, true, Provenance::FailOpen));
+        Verdict::new(outcomes)
+    }
+}
+
+// === impl Shared ===
+
+impl Shared {
+    /// The right to ask Redis about `checks`, or the verdict if a denial of an enforced policy is
+    /// remembered; it speaks of those policies only. Of the requests that meet an ended denial one
+    /// asks, and the others wait for its answer: once, and no longer than the store may take.
+    async fn turns(&self, checks: &[Check], clock: &impl Clock) -> Result<Vec<Turn<'_>>, Verdict> {
+        let mut may_wait = true;
+        loop {
+            let now = clock.now();
+            let (mut denied, mut turns, mut asked) = (Vec::new(), Vec::new(), None);
+            for check in checks.iter().filter(|check| check.policy.enforced()) {
+                match self.deny_cache.know(check, now) {
+                    Known::Denied(d) => denied.push(outcome(check, d, Provenance::DenyCache)),
+                    Known::Ended(turn) => turns.push(turn),
+                    Known::Asked(answered) => asked = Some(answered),
+                    Known::Nothing => {}
+                }
+            }
+            if !denied.is_empty() {
+                return Err(Verdict::new(denied));
+            }
+            let Some(answered) = asked.filter(|_| may_wait) else { return Ok(turns) };
+            // Nobody waits while others wait for them.
+            drop(turns);
+            // Closed when the answer is there, so this always ends in an error.
+            let _ = timeout(self.redis.timeout(), answered.acquire()).await;
+            may_wait = false;
+        }
+    }
+
+    fn verdict(&self, checks: &[Check], decisions: Vec<Decision>, sent: Timestamp) -> Verdict {
+        for (check, decision) in checks.iter().zip(&decisions) {
+            if check.policy.enforced() && !decision.allowed {
+                self.deny_cache.remember(check, *decision, sent);
+            }
+        }
+        Verdict::new(outcomes(checks, decisions, Provenance::Redis))
+    }
+}
+
+fn outcomes(checks: &[Check], decisions: Vec<Decision>, provenance: Provenance) -> Vec<Outcome> {
+    let each = checks.iter().zip(decisions);
+    each.map(|(check, decision)| outcome(check, decision, provenance)).collect()
+}
+
+fn stateless<'a>(
+    checks: impl Iterator<Item = &'a Check>,
+    allowed: bool,
+    provenance: Provenance,
+) -> Vec<Outcome> {
+    checks.map(|check| outcome(check, Decision::without_state(allowed), provenance)).collect()
+}
+
+fn outcome(check: &Check, decision: Decision, provenance: Provenance) -> Outcome {
+    Outcome { policy: Arc::clone(&check.policy), decision, provenance }
+}

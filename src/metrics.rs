@@ -1,0 +1,293 @@
+//! Every series: its name, its help, its labels and its buckets, in one place.
+//!
+//! Labels come from closed sets: policies, routes and upstreams of the configuration, and words
+//! of this program. Never a client, a path or a key: the number of series is known from the
+//! configuration, whatever clients send.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use prometheus::{
+    Encoder, Histogram, HistogramOpts, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
+};
+
+use crate::limit::{Micros, Verdict};
+
+/// From 100 us, a fast application's answer, to 100 s, beyond every timeout.
+const REQUEST_BUCKETS: [f64; 13] =
+    [1e-4, 5e-4, 1e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 1.0, 5.0, 30.0, 100.0];
+/// From 10 us, a decision in memory, to 1 s, beyond every sensible `store.timeout`.
+const DECISION_BUCKETS: [f64; 12] =
+    [1e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 0.1, 1.0];
+
+/// All series of a process.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    decisions: IntCounterVec,
+    requests: IntCounterVec,
+    request_duration: Histogram,
+    added_latency: Histogram,
+    store: StoreSeries,
+    upstream_errors: IntCounterVec,
+    config_reloads: IntCounterVec,
+    in_flight: IntGauge,
+    local_entries: IntGauge,
+    /// One scrape at a time brings the store's own counters over.
+    scrape: Mutex<()>,
+}
+
+/// The series of the shared store.
+#[derive(Debug)]
+struct StoreSeries {
+    duration: Histogram,
+    errors: IntCounterVec,
+    up: IntGauge,
+    breaker: IntGauge,
+}
+
+/// What the store counts itself, as it stands at a scrape.
+#[derive(Clone, Debug)]
+pub struct StoreReading {
+    /// Whether decisions go to the shared store.
+    pub up: bool,
+    /// The breaker's position by number: 0 closed, 1 open, 2 half open.
+    pub breaker: u8,
+    /// Faults so far, by kind.
+    pub faults: Vec<(&'static str, u64)>,
+}
+
+/// What happened to a reload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reload {
+    /// The new configuration is in force.
+    Applied,
+    /// It was refused and the old one stays.
+    Rejected,
+}
+
+/// One finished request.
+#[derive(Clone, Copy, Debug)]
+pub struct Finished<'a> {
+    /// The pattern of its route; `none` if no route took it.
+    pub route: &'a str,
+    /// The status it was answered with; 0 if it was not.
+    pub status: u16,
+    /// From its head to its end.
+    pub took: Duration,
+    /// From its head to its verdict.
+    pub added: Option<Duration>,
+}
+
+// === impl Metrics ===
+
+impl Metrics {
+    /// All series, at zero.
+    pub fn new() -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let metrics = Self {
+            decisions: counters(
+                &registry,
+                "decisions_total",
+                "Decisions of each policy, by who decided. A shadow policy's denials count as deny and refuse nothing.",
+                &["policy", "decision", "provenance"],
+            )?,
+            requests: counters(
+                &registry,
+                "requests_total",
+                "Requests by the route that took them and the class of their status.",
+                &["route", "code_class"],
+            )?,
+            request_duration: histogram(
+                &registry,
+                "request_duration_seconds",
+                "From a request's head to the end of its answer.",
+                &REQUEST_BUCKETS,
+            )?,
+            added_latency: histogram(
+                &registry,
+                "added_latency_seconds",
+                "From a request's head to its verdict: what limiting adds.",
+                &DECISION_BUCKETS,
+            )?,
+            store: StoreSeries::new(&registry)?,
+            upstream_errors: counters(
+                &registry,
+                "upstream_errors_total",
+                "Requests that an upstream failed to answer, by kind.",
+                &["upstream", "kind"],
+            )?,
+            config_reloads: counters(
+                &registry,
+                "config_reloads_total",
+                "Reloads of the configuration, by result.",
+                &["result"],
+            )?,
+            in_flight: gauge(&registry, "requests_in_flight", "Requests under way.")?,
+            local_entries: gauge(
+                &registry,
+                "local_entries",
+                "States in the local store, those that say nothing any more included.",
+            )?,
+            scrape: Mutex::new(()),
+            registry,
+        };
+        metrics.start()?;
+        Ok(metrics)
+    }
+
+    fn start(&self) -> Result<(), prometheus::Error> {
+        let opts = Opts::new("sluicegate_build_info", "Always 1; the version is a label.");
+        let build = IntGaugeVec::new(opts, &["version"])?;
+        self.registry.register(Box::new(build.clone()))?;
+        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        for result in [Reload::Applied, Reload::Rejected] {
+            self.config_reloads.with_label_values(&[result.name()]);
+        }
+        Ok(())
+    }
+
+    /// Records every decision of a verdict.
+    pub fn decided(&self, verdict: &Verdict) {
+        for outcome in &verdict.outcomes {
+            let decision = if outcome.decision.allowed { "allow" } else { "deny" };
+            let labels = [outcome.policy.name.as_str(), decision, outcome.provenance.name()];
+            self.decisions.with_label_values(&labels).inc();
+        }
+        if let Some(took) = verdict.store_time {
+            self.store.duration.observe(seconds(took));
+        }
+    }
+
+    /// Records a finished request.
+    pub fn finished(&self, request: Finished<'_>) {
+        let class = match request.status / 100 {
+            1 => "1xx",
+            2 => "2xx",
+            3 => "3xx",
+            4 => "4xx",
+            5 => "5xx",
+            _ => "none",
+        };
+        self.requests.with_label_values(&[request.route, class]).inc();
+        self.request_duration.observe(request.took.as_secs_f64());
+        if let Some(added) = request.added {
+            self.added_latency.observe(added.as_secs_f64());
+        }
+    }
+
+    /// Records that an upstream failed to answer; `kind` is one of a few words of this program.
+    pub fn upstream_failed(&self, upstream: &str, kind: &'static str) {
+        self.upstream_errors.with_label_values(&[upstream, kind]).inc();
+    }
+
+    /// Records a reload.
+    pub fn reloaded(&self, result: Reload) {
+        self.config_reloads.with_label_values(&[result.name()]).inc();
+    }
+
+    /// Requests under way.
+    pub const fn in_flight(&self) -> &IntGauge {
+        &self.in_flight
+    }
+
+    /// The whole exposition, with the readings of the moment. `store` is `None` where there is no
+    /// shared store; then it is neither up nor down and has no errors.
+    pub fn expose(&self, store: Option<&StoreReading>, local_entries: usize) -> String {
+        let _one_at_a_time = self.scrape.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(reading) = store {
+            self.store.show(reading);
+        }
+        self.local_entries.set(i64::try_from(local_entries).unwrap_or(i64::MAX));
+        let mut text = Vec::new();
+        match TextEncoder::new().encode(&self.registry.gather(), &mut text) {
+            Ok(()) => String::from_utf8_lossy(&text).into_owned(),
+            Err(error) => format!("# the series cannot be written: {error}\n"),
+        }
+    }
+}
+
+// === impl StoreSeries ===
+
+impl StoreSeries {
+    fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        Ok(Self {
+            duration: histogram(
+                registry,
+                "store_duration_seconds",
+                "How long the shared store took to answer a call, or to fail.",
+                &DECISION_BUCKETS,
+            )?,
+            errors: counters(
+                registry,
+                "store_errors_total",
+                "Calls that the shared store did not answer, by kind.",
+                &["kind"],
+            )?,
+            up: gauge(registry, "store_up", "1 while decisions go to Redis, 0 while it is away.")?,
+            breaker: gauge(
+                registry,
+                "breaker_state",
+                "The breaker around Redis: 0 closed, 1 open, 2 half open.",
+            )?,
+        })
+    }
+
+    fn show(&self, reading: &StoreReading) {
+        self.up.set(i64::from(reading.up));
+        self.breaker.set(i64::from(reading.breaker));
+        for (kind, total) in &reading.faults {
+            let counter = self.errors.with_label_values(&[*kind]);
+            counter.inc_by(total.saturating_sub(counter.get()));
+        }
+    }
+}
+
+// === impl Reload ===
+
+impl Reload {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Applied => "applied",
+            Self::Rejected => "rejected",
+        }
+    }
+}
+
+fn counters(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+) -> Result<IntCounterVec, prometheus::Error> {
+    let counters = IntCounterVec::new(Opts::new(full(name), help), labels)?;
+    registry.register(Box::new(counters.clone()))?;
+    Ok(counters)
+}
+
+fn gauge(registry: &Registry, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
+    let gauge = IntGauge::new(full(name), help)?;
+    registry.register(Box::new(gauge.clone()))?;
+    Ok(gauge)
+}
+
+fn histogram(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    buckets: &[f64],
+) -> Result<Histogram, prometheus::Error> {
+    let opts = HistogramOpts::new(full(name), help).buckets(buckets.to_vec());
+    let histogram = Histogram::with_opts(opts)?;
+    registry.register(Box::new(histogram.clone()))?;
+    Ok(histogram)
+}
+
+fn full(name: &str) -> String {
+    format!("sluicegate_{name}")
+}
+
+fn seconds(span: Micros) -> f64 {
+    Duration::from(span).as_secs_f64()
+}

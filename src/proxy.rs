@@ -1,0 +1,364 @@
+//! The way of a request through Pingora's phases. The only module (with its parts) that sees a
+//! session; it decides nothing.
+//!
+//! `request_filter` asks for the verdict and refuses; `upstream_request_filter` writes the
+//! application's view of the client; `response_filter` adds the fields; `logging`, which always
+//! runs, records.
+
+mod context;
+mod forward;
+mod refuse;
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use http::header::UPGRADE;
+use http::{HeaderMap, StatusCode};
+use pingora_core::upstreams::peer::HttpPeer;
+use pingora_error::{Error, ErrorSource, ErrorType, Result};
+use pingora_http::{RequestHeader, ResponseHeader};
+use pingora_proxy::{FailToProxy, ProxyHttp, Session};
+
+use crate::client::Clients;
+use crate::limit::{Clock, SystemClock, Verdict};
+use crate::limiter::Limiter;
+use crate::metrics::{Finished, Metrics};
+use crate::request::{RequestView, is_plain_target};
+use crate::response::{Body, FieldSettings, Refusal};
+use crate::rules::{Routes, RuleSet};
+use crate::telemetry::{self, Access, Gate};
+use crate::upstream::Upstream;
+
+pub use context::Context;
+
+/// Attempts to reach an upstream, over all of its servers.
+pub const ATTEMPTS_MAX: usize = 3;
+/// Longest time that the rest of an answered request is read, to keep its connection.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// The name of the route that requests take which no route takes.
+const NO_ROUTE: &str = "none";
+
+/// Everything of the configuration that a request meets: loaded once a request, replaced whole.
+#[derive(Debug)]
+pub struct State {
+    /// Who is asking.
+    pub clients: Clients,
+    /// Where requests go.
+    pub routes: Routes,
+    /// What they have to pass.
+    pub rules: RuleSet,
+    /// The upstreams, as routes count them.
+    pub upstreams: Vec<Arc<Upstream>>,
+    /// Which fields are sent.
+    pub fields: FieldSettings,
+    /// How refusals are written.
+    pub body: Body,
+    /// Whether each request gets a log line.
+    pub access_log: bool,
+}
+
+/// How long a client may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    /// An idle connection is kept so long.
+    pub keepalive: Duration,
+    /// Longest wait for the next bytes of a request.
+    pub read: Duration,
+    /// Longest wait for the client to take bytes of a response.
+    pub write: Duration,
+}
+
+/// The proxy.
+#[derive(Debug)]
+pub struct Proxy {
+    /// The configuration in force.
+    pub state: ArcSwap<State>,
+    /// The decision path.
+    pub limiter: Arc<Limiter<SystemClock>>,
+    /// The series.
+    pub metrics: Arc<Metrics>,
+    /// The clock of the process.
+    pub clock: SystemClock,
+    /// How long clients may take.
+    pub timeouts: Timeouts,
+    /// Set when the process is about to stop: connections are closed after their answer.
+    pub draining: Arc<AtomicBool>,
+    failures: Gate,
+}
+
+/// Pingora's phases, over a proxy that others hold too.
+#[derive(Clone, Debug)]
+pub struct Phases(pub Arc<Proxy>);
+
+// === impl Proxy ===
+
+impl Proxy {
+    /// A proxy with this first state.
+    pub fn new(
+        state: State,
+        limiter: Arc<Limiter<SystemClock>>,
+        metrics: Arc<Metrics>,
+        clock: SystemClock,
+        timeouts: Timeouts,
+    ) -> Self {
+        Self {
+            state: ArcSwap::from_pointee(state),
+            limiter,
+            metrics,
+            clock,
+            timeouts,
+            draining: Arc::default(),
+            failures: Gate::new(),
+        }
+    }
+
+    fn note_failure(&self, ctx: &Context, error: &Error) {
+        let Some(upstream) = ctx.upstream() else { return };
+        self.metrics.upstream_failed(upstream.name(), failure_kind(error));
+        if let Some(held_back) = self.failures.pass(self.clock.now()) {
+            let upstream = upstream.name();
+            tracing::warn!(upstream, %error, held_back, "the upstream failed");
+        }
+    }
+}
+
+// === impl Phases ===
+
+impl Deref for Phases {
+    type Target = Proxy;
+
+    fn deref(&self) -> &Proxy {
+        &self.0
+    }
+}
+
+#[async_trait]
+impl ProxyHttp for Phases {
+    type CTX = Context;
+
+    fn new_ctx(&self) -> Context {
+        let in_flight = self.metrics.in_flight();
+        Context::new(self.state.load_full(), self.clock.now(), in_flight)
+    }
+
+    async fn early_request_filter(&self, session: &mut Session, _: &mut Context) -> Result<()> {
+        // `None` means that Pingora will close: because the client asked for it, or because the
+        // request's framing is ambiguous. That stays.
+        if session.get_keepalive().is_some() {
+            let kept = !self.draining.load(Ordering::Relaxed);
+            session.set_keepalive(kept.then_some(self.timeouts.keepalive.as_secs()));
+        }
+        session.set_read_timeout(Some(self.timeouts.read));
+        session.set_write_timeout(Some(self.timeouts.write));
+        // Of a request body that an early answer has left unread.
+        session.set_total_drain_timeout(Some(DRAIN_TIMEOUT));
+        Ok(())
+    }
+
+    async fn request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
+        let peer = peer_address(session);
+        let head = session.req_header();
+        if !is_plain_target(&head.method, head.raw_path()) {
+            session.set_keepalive(None);
+            let refusal = ctx.refusal(StatusCode::BAD_REQUEST, "The request target is not a path.");
+            return refuse::write(session, &refusal, &[]).await.map(|()| true);
+        }
+        let view = RequestView::of(head);
+        let client = ctx.state.clients.identify(peer, view.headers());
+        let route = ctx.state.routes.find(&view).cloned();
+        let pattern = route.as_ref().map_or(NO_ROUTE, |route| route.path.as_str());
+        let checks = ctx.state.rules.evaluate(&view, &client, pattern);
+        ctx.request_id = forward::request_id(&client, view.headers());
+        let verdict = self.limiter.decide(&checks).await;
+        ctx.client = Some(client);
+        ctx.route = route;
+        ctx.decided = Some(self.clock.now());
+        self.metrics.decided(&verdict);
+        let refusal = Refusal::of(&verdict, ctx.state.body).or_else(|| {
+            ctx.route.is_none().then(|| ctx.refusal(StatusCode::NOT_FOUND, "no route"))
+        });
+        let verdict = ctx.verdict.insert(verdict);
+        let Some(refusal) = refusal else { return Ok(false) };
+        let fields = ctx.state.fields.fields(verdict);
+        refuse::answer(session, &refusal, &fields).await.map(|()| true)
+    }
+
+    async fn upstream_peer(
+        &self,
+        session: &mut Session,
+        ctx: &mut Context,
+    ) -> Result<Box<HttpPeer>> {
+        ctx.attempts += 1;
+        let upstream = ctx.upstream().ok_or_else(|| Error::new(ErrorType::InternalError))?;
+        let unresolved = || {
+            Error::create(
+                ErrorType::ConnectNoRoute,
+                ErrorSource::Upstream,
+                Some("no server of the upstream is resolved".into()),
+                None,
+            )
+        };
+        let upgrade = session.req_header().headers.get(UPGRADE);
+        let websocket = upgrade.is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket"));
+        let peer = if websocket { upstream.peer_for_upgrade() } else { upstream.peer() };
+        peer.ok_or_else(unresolved)
+    }
+
+    fn fail_to_connect(
+        &self,
+        _: &mut Session,
+        _: &HttpPeer,
+        ctx: &mut Context,
+        mut error: Box<Error>,
+    ) -> Box<Error> {
+        // Nothing was sent, so whatever the method, the next server may be tried.
+        let servers = ctx.upstream().map_or(1, |upstream| upstream.servers());
+        error.set_retry(ctx.attempts < servers.min(ATTEMPTS_MAX));
+        error
+    }
+
+    fn error_while_proxy(
+        &self,
+        _: &HttpPeer,
+        session: &mut Session,
+        mut error: Box<Error>,
+        ctx: &mut Context,
+        reused: bool,
+    ) -> Box<Error> {
+        // A pooled connection that the application had just closed. What only reads is asked
+        // again; what writes may have been done, and never is.
+        let head = session.req_header();
+        let again = head.method.is_safe() && !session.as_ref().retry_buffer_truncated();
+        if again && ctx.attempts < ATTEMPTS_MAX {
+            error.retry.decide_reuse(reused);
+        } else {
+            error.set_retry(false);
+        }
+        error
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        session: &mut Session,
+        request: &mut RequestHeader,
+        ctx: &mut Context,
+    ) -> Result<()> {
+        forward::prepare(request, session, ctx)
+    }
+
+    async fn response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        ctx: &mut Context,
+    ) -> Result<()> {
+        if session.req_header().version == http::Version::HTTP_10 {
+            // An HTTP/1.0 client knows no chunks: the end of the connection is the end of the body.
+            response.remove_header(&http::header::TRANSFER_ENCODING);
+            session.set_keepalive(None);
+        }
+        if response.status.is_informational() && response.status != StatusCode::SWITCHING_PROTOCOLS
+        {
+            return Ok(());
+        }
+        forward::end_hop(response);
+        let Some(verdict) = &ctx.verdict else { return Ok(()) };
+        forward::add_fields(response, ctx.state.fields.fields(verdict))
+    }
+
+    async fn fail_to_proxy(
+        &self,
+        session: &mut Session,
+        error: &Error,
+        ctx: &mut Context,
+    ) -> FailToProxy {
+        let status = refuse::status_of(error);
+        if *error.esource() == ErrorSource::Upstream {
+            self.note_failure(ctx, error);
+        }
+        let Some(status) = status else {
+            return FailToProxy { error_code: 0, can_reuse_downstream: false };
+        };
+        let message = match status {
+            StatusCode::BAD_GATEWAY => "The application cannot be reached or broke off its answer.",
+            StatusCode::GATEWAY_TIMEOUT => "The application did not answer in time.",
+            StatusCode::BAD_REQUEST => "The request could not be read.",
+            _ => "The gateway failed.",
+        };
+        let refusal = ctx.refusal(status, message);
+        let fields = ctx.verdict.as_ref().map(|verdict| ctx.state.fields.fields(verdict));
+        // After a 101 the connection no longer speaks HTTP.
+        let interim = |head: &ResponseHeader| {
+            head.status.is_informational() && head.status != StatusCode::SWITCHING_PROTOCOLS
+        };
+        if session.response_written().is_none_or(interim) {
+            session.set_keepalive(None);
+            if let Err(error) = refuse::write(session, &refusal, &fields.unwrap_or_default()).await
+            {
+                tracing::debug!(%error, "the client did not take the answer");
+            }
+        }
+        FailToProxy { error_code: status.as_u16(), can_reuse_downstream: false }
+    }
+
+    fn suppress_error_log(&self, _: &Session, _: &Context, _: &Error) -> bool {
+        // One line for every client that goes away would be a flood that clients control;
+        // failures of the upstream are logged in `note_failure`, at a bounded rate.
+        true
+    }
+
+    async fn logging(&self, session: &mut Session, _: Option<&Error>, ctx: &mut Context) {
+        let now = self.clock.now();
+        let status = session.response_written().map_or(0, |head| head.status.as_u16());
+        let route = ctx.route.as_ref().map_or(NO_ROUTE, |route| route.path.as_str());
+        let took = now.since(ctx.started).into();
+        let added = ctx.decided.map(|decided| decided.since(ctx.started).into());
+        self.metrics.finished(Finished { route, status, took, added });
+        if ctx.state.access_log {
+            let head = session.req_header();
+            let denied_by: Vec<&str> = ctx
+                .verdict
+                .iter()
+                .flat_map(Verdict::denials)
+                .map(|outcome| outcome.policy.name.as_str())
+                .collect();
+            telemetry::access(Access {
+                client: ctx.client.as_ref().map(|client| client.address),
+                method: head.method.as_str(),
+                path: head.uri.path(),
+                route,
+                status,
+                took,
+                request_id: &ctx.request_id,
+                denied_by: &denied_by.join(","),
+            });
+        }
+    }
+}
+
+/// The address of the connection's other end. Only TCP is listened on, so there always is one.
+fn peer_address(session: &Session) -> IpAddr {
+    let inet = session.client_addr().and_then(|address| address.as_inet());
+    inet.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), std::net::SocketAddr::ip)
+}
+
+fn failure_kind(error: &Error) -> &'static str {
+    match error.etype() {
+        ErrorType::ConnectTimedout => "connect-timeout",
+        ErrorType::ReadTimedout | ErrorType::WriteTimedout => "timeout",
+        ErrorType::ConnectRefused | ErrorType::ConnectNoRoute | ErrorType::ConnectError => {
+            "connect"
+        }
+        _ => "broken",
+    }
+}
+
+/// The lines of a header, as text where they are text.
+fn lines<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a str> {
+    headers.get_all(name).iter().filter_map(|line| line.to_str().ok())
+}

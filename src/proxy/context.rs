@@ -1,0 +1,72 @@
+//! The notebook of one request.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use prometheus::IntGauge;
+
+use super::State;
+use crate::client::Client;
+use crate::limit::{Timestamp, Verdict};
+use crate::response::Refusal;
+use crate::rules::Route;
+use crate::upstream::Upstream;
+
+/// What the phases of a request tell each other.
+#[derive(Debug)]
+pub struct Context {
+    pub(super) state: Arc<State>,
+    pub(super) started: Timestamp,
+    pub(super) request_id: String,
+    pub(super) client: Option<Client>,
+    pub(super) route: Option<Arc<Route>>,
+    pub(super) verdict: Option<Verdict>,
+    pub(super) decided: Option<Timestamp>,
+    pub(super) attempts: usize,
+    _in_flight: InFlight,
+}
+
+/// Counts the request as under way for as long as it lives, however it ends.
+#[derive(Debug)]
+struct InFlight(IntGauge);
+
+// === impl Context ===
+
+impl Context {
+    pub(super) fn new(state: Arc<State>, started: Timestamp, in_flight: &IntGauge) -> Self {
+        Self {
+            state,
+            started,
+            request_id: String::new(),
+            client: None,
+            route: None,
+            verdict: None,
+            decided: None,
+            attempts: 0,
+            _in_flight: InFlight::start(in_flight),
+        }
+    }
+
+    pub(super) fn upstream(&self) -> Option<&Arc<Upstream>> {
+        self.state.upstreams.get(self.route.as_ref()?.upstream)
+    }
+
+    pub(super) fn refusal(&self, status: StatusCode, message: &str) -> Refusal {
+        Refusal::plain(status, message, self.state.body)
+    }
+}
+
+// === impl InFlight ===
+
+impl InFlight {
+    fn start(gauge: &IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}

@@ -1,0 +1,112 @@
+//! What the application sees of the client, and the client of the verdict.
+
+use http::header::{CONNECTION, HOST, HeaderMap};
+use pingora_error::Result;
+use pingora_http::{RequestHeader, ResponseHeader};
+use pingora_proxy::Session;
+
+use super::{Context, lines, peer_address};
+use crate::client::{ADDRESS_CLAIMS, Client};
+use crate::response::fields::Field;
+
+const REQUEST_ID: &str = "x-request-id";
+/// Longest request id that is taken over from a trusted proxy.
+const REQUEST_ID_MAX: usize = 128;
+/// The application's own, older fields: it speaks of limits that we now keep.
+const REPLACED: [&str; 3] = ["X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"];
+
+/// Headers that frame the message: naming them in `Connection` does not take them off.
+const FRAMING: [&str; 5] = ["close", "content-length", "transfer-encoding", "trailer", "upgrade"];
+
+/// The id that a trusted proxy gave the request, or a new one.
+pub(super) fn request_id(client: &Client, headers: &HeaderMap) -> String {
+    let given = lines(headers, REQUEST_ID).next().filter(|id| {
+        client.via_trusted_proxy
+            && id.len() <= REQUEST_ID_MAX
+            && id.bytes().all(|b| b.is_ascii_graphic())
+    });
+    given.map_or_else(|| format!("{:032x}", fastrand::u128(..)), str::to_owned)
+}
+
+/// Writes who the client is into the request for the application. Headers that claim an address or
+/// a user stay only if a trusted proxy sent them. This runs after Pingora has removed what the
+/// client's `Connection` header names, so the client cannot remove what is set here.
+pub(super) fn prepare(request: &mut RequestHeader, session: &Session, ctx: &Context) -> Result<()> {
+    let trusted = ctx.client.as_ref().is_some_and(|client| client.via_trusted_proxy);
+    let peer = peer_address(session).to_canonical().to_string();
+    let received = &session.req_header().headers;
+    let chain = match lines(received, "x-forwarded-for").collect::<Vec<_>>().join(", ") {
+        chain if trusted && !chain.is_empty() => format!("{chain}, {peer}"),
+        _ => peer,
+    };
+    let authority = session.req_header().uri.authority().map(http::uri::Authority::as_str);
+    let host = lines(received, HOST.as_str()).next().or(authority).unwrap_or_default().to_owned();
+    let forwarded_host = kept(received, "x-forwarded-host", trusted).unwrap_or(&host).to_owned();
+    let proto = kept(received, "x-forwarded-proto", trusted).unwrap_or("http").to_owned();
+    let user = ctx.state.clients.identity.header();
+    remove_look_alikes(request, user);
+    if !trusted {
+        for name in ADDRESS_CLAIMS.into_iter().chain(user) {
+            request.remove_header(name);
+        }
+    }
+    request.insert_header("x-forwarded-for", chain)?;
+    request.insert_header("x-forwarded-proto", proto)?;
+    if !forwarded_host.is_empty() {
+        request.insert_header("x-forwarded-host", forwarded_host)?;
+    }
+    request.insert_header(REQUEST_ID, ctx.request_id.as_str())?;
+    set_host(request, ctx)
+}
+
+/// Takes off headers like `X_User_Id`: to a CGI-style application they are `X-User-Id`.
+fn remove_look_alikes(request: &mut RequestHeader, user: Option<&str>) {
+    let claims =
+        |name: &str| ADDRESS_CLAIMS.contains(&name) || user == Some(name) || name == REQUEST_ID;
+    let look_alike = |name: &&str| name.contains('_') && claims(&name.replace('_', "-"));
+    let names = request.headers.keys().map(http::HeaderName::as_str);
+    let names: Vec<String> = names.filter(look_alike).map(str::to_owned).collect();
+    for name in &names {
+        request.remove_header(name.as_str());
+    }
+}
+
+/// The client's `Host`, unless the route says otherwise or, in HTTP/1.0, there is none.
+fn set_host(request: &mut RequestHeader, ctx: &Context) -> Result<()> {
+    let preserved = ctx.route.as_ref().is_none_or(|route| route.preserve_host);
+    if preserved && (request.headers.contains_key(HOST) || request.uri.authority().is_some()) {
+        return Ok(());
+    }
+    let name = ctx.upstream().map(|upstream| upstream.host()).unwrap_or_default();
+    request.insert_header(HOST, name)
+}
+
+fn kept<'a>(headers: &'a HeaderMap, name: &str, trusted: bool) -> Option<&'a str> {
+    lines(headers, name).next().filter(|_| trusted)
+}
+
+/// Takes off what the application says to the next hop alone: Pingora does so for requests only.
+/// What frames the message (`Transfer-Encoding`, `Upgrade`, `Connection` itself) is Pingora's.
+pub(super) fn end_hop(response: &mut ResponseHeader) {
+    let named: Vec<String> = lines(&response.headers, CONNECTION.as_str())
+        .flat_map(|line| line.split(','))
+        .map(|name| name.trim().to_ascii_lowercase())
+        .filter(|name| !FRAMING.contains(&name.as_str()))
+        .collect();
+    for name in named.iter().map(String::as_str).chain(["keep-alive", "proxy-connection"]) {
+        response.remove_header(name);
+    }
+}
+
+/// Adds the fields to the application's answer. Its own `RateLimit` lists stay in front of ours.
+pub(super) fn add_fields(response: &mut ResponseHeader, fields: Vec<Field>) -> Result<()> {
+    if fields.iter().any(|(name, _)| REPLACED.contains(name)) {
+        for name in REPLACED {
+            response.remove_header(name);
+        }
+    }
+    for (name, value) in fields {
+        response.append_header(name, value)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,137 @@
+//! Answers that the gateway gives instead of the application.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::StatusCode;
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use pingora_error::{Error, ErrorSource, ErrorType, Result};
+use pingora_http::ResponseHeader;
+use pingora_proxy::Session;
+use tokio::time::timeout;
+
+use crate::response::Refusal;
+use crate::response::fields::Field;
+
+/// Most bytes of an unread request body that are read to keep the connection; with more to come
+/// the connection is closed.
+const DRAIN_MAX: usize = 64 * 1024;
+/// What a `grpc-message` escapes.
+const GRPC_ESCAPED: &AsciiSet = &CONTROLS.add(b'%');
+/// Longest time that this may take.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Answers with `refusal`, on a connection that stays open if the body is small.
+pub(super) async fn answer(
+    session: &mut Session,
+    refusal: &Refusal,
+    fields: &[Field],
+) -> Result<()> {
+    if !drained(session).await {
+        session.set_keepalive(None);
+    }
+    write(session, refusal, fields).await
+}
+
+/// Writes `refusal` as it stands.
+pub(super) async fn write(
+    session: &mut Session,
+    refusal: &Refusal,
+    fields: &[Field],
+) -> Result<()> {
+    let grpc = is_grpc(session);
+    let mut head = if grpc { grpc_head(refusal)? } else { http_head(refusal)? };
+    head.insert_header(CACHE_CONTROL, "no-store")?;
+    for (name, value) in fields {
+        head.append_header(*name, value.as_str())?;
+    }
+    session.write_response_header(Box::new(head), grpc).await?;
+    if grpc {
+        return Ok(());
+    }
+    session.write_response_body(Some(Bytes::from(refusal.body.clone())), true).await
+}
+
+/// The status for a request that could not be proxied; nothing if there is nobody to answer.
+pub(super) fn status_of(error: &Error) -> Option<StatusCode> {
+    if let ErrorType::HTTPStatus(code) = error.etype() {
+        return StatusCode::from_u16(*code).ok();
+    }
+    match (error.esource(), error.etype()) {
+        (_, ErrorType::ConnectTimedout)
+        | (ErrorSource::Upstream, ErrorType::ReadTimedout | ErrorType::WriteTimedout) => {
+            Some(StatusCode::GATEWAY_TIMEOUT)
+        }
+        (ErrorSource::Upstream, _) => Some(StatusCode::BAD_GATEWAY),
+        (
+            ErrorSource::Downstream,
+            ErrorType::WriteError | ErrorType::ReadError | ErrorType::ConnectionClosed,
+        ) => None,
+        (ErrorSource::Downstream, ErrorType::ReadTimedout) => Some(StatusCode::REQUEST_TIMEOUT),
+        (ErrorSource::Downstream, _) => Some(StatusCode::BAD_REQUEST),
+        (ErrorSource::Internal | ErrorSource::Unset, _) => Some(StatusCode::INTERNAL_SERVER_ERROR),
+    }
+}
+
+fn http_head(refusal: &Refusal) -> Result<ResponseHeader> {
+    let mut head = ResponseHeader::build(refusal.status, Some(12))?;
+    head.insert_header(CONTENT_TYPE, refusal.content_type)?;
+    head.insert_header(CONTENT_LENGTH, refusal.body.len())?;
+    Ok(head)
+}
+
+/// A gRPC client takes no 429: it gets trailers only, in a 200.
+fn grpc_head(refusal: &Refusal) -> Result<ResponseHeader> {
+    let mut head = ResponseHeader::build(200, Some(12))?;
+    head.insert_header(CONTENT_TYPE, "application/grpc")?;
+    head.insert_header(CONTENT_LENGTH, 0)?;
+    head.insert_header("grpc-status", grpc_status(refusal.status))?;
+    let message = utf8_percent_encode(&refusal.message, GRPC_ESCAPED).to_string();
+    head.insert_header("grpc-message", message)?;
+    Ok(head)
+}
+
+/// gRPC's own codes. Whatever status a policy gives its refusals, to gRPC it is an exhausted
+/// resource.
+const fn grpc_status(status: u16) -> &'static str {
+    match status {
+        400 | 500 => "13", // INTERNAL
+        404 => "12",       // UNIMPLEMENTED
+        502 | 503 => "14", // UNAVAILABLE
+        504 => "4",        // DEADLINE_EXCEEDED
+        _ => "8",          // RESOURCE_EXHAUSTED
+    }
+}
+
+fn is_grpc(session: &Session) -> bool {
+    let kind = session.req_header().headers.get(CONTENT_TYPE);
+    let rest = kind.and_then(|kind| kind.as_bytes().strip_prefix(b"application/grpc"));
+    rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
+}
+
+/// Reads what little is left of the request. False if there is too much or it does not come; a
+/// client that waits for a `100 Continue` sends nothing and is not waited for.
+async fn drained(session: &mut Session) -> bool {
+    if session.is_body_done() {
+        return true;
+    }
+    let headers = &session.req_header().headers;
+    let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    if headers.contains_key(EXPECT) || length.is_some_and(|length: usize| length > DRAIN_MAX) {
+        return false;
+    }
+    timeout(DRAIN_TIMEOUT, read_up_to_max(session)).await.unwrap_or(false)
+}
+
+async fn read_up_to_max(session: &mut Session) -> bool {
+    let mut read = 0;
+    while read <= DRAIN_MAX {
+        match session.read_request_body().await {
+            Ok(Some(chunk)) => read += chunk.len(),
+            Ok(None) => return true,
+            Err(_) => return false,
+        }
+    }
+    false
+}

@@ -1,0 +1,130 @@
+//! A new configuration for a running gateway.
+//!
+//! Routes, rules, policies, upstreams and everything else that requests meet is replaced whole,
+//! without touching a connection or a counter. A file with a mistake changes nothing. What needs a
+//! restart is said and stays as it is.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use crate::config::Config;
+use crate::limit::Policy;
+use crate::metrics::{Metrics, Reload};
+use crate::proxy::{Proxy, State};
+use crate::upstream::Upstream;
+
+/// How long names may hold up a reload.
+const RESOLVE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Builds the state of a configuration: given by the composition root, which alone knows how.
+pub type Build = fn(&Config) -> Result<State, String>;
+
+/// Reads the file again on demand.
+#[derive(Debug)]
+pub struct Reloader {
+    path: PathBuf,
+    /// The configuration that the process started with.
+    started_with: Config,
+    proxy: Arc<Proxy>,
+    metrics: Arc<Metrics>,
+    generation: AtomicU64,
+    build: Build,
+}
+
+// === impl Reloader ===
+
+impl Reloader {
+    /// A reloader of the file at `path`, which held `started_with`.
+    pub const fn new(
+        path: PathBuf,
+        started_with: Config,
+        proxy: Arc<Proxy>,
+        metrics: Arc<Metrics>,
+        build: Build,
+    ) -> Self {
+        Self { path, started_with, proxy, metrics, generation: AtomicU64::new(0), build }
+    }
+
+    /// Reads the file and puts it in force, or says why not. Runs within a tokio runtime.
+    pub async fn reload(&self) {
+        let result = match self.load() {
+            Ok(state) => {
+                self.announce(&state);
+                self.prepare(&state).await;
+                self.proxy.state.store(Arc::new(state));
+                tracing::info!(file = %self.path.display(), "the new configuration is in force");
+                Reload::Applied
+            }
+            Err(reason) => {
+                tracing::error!("the configuration stays as it was:\n{reason}");
+                Reload::Rejected
+            }
+        };
+        self.metrics.reloaded(result);
+    }
+
+    /// Sees to it that the new upstreams are known before a request meets them; names that cannot
+    /// be resolved for a while do not hold the rest up.
+    async fn prepare(&self, new: &State) {
+        let old = self.proxy.state.load_full();
+        for upstream in &new.upstreams {
+            for known in &old.upstreams {
+                upstream.adopt(known);
+            }
+            tokio::spawn(Upstream::keep_resolved(Arc::clone(upstream)));
+        }
+        let resolved = async {
+            for upstream in &new.upstreams {
+                upstream.resolved().await;
+            }
+        };
+        let _ = timeout(RESOLVE_TIMEOUT, resolved).await;
+    }
+
+    fn load(&self) -> Result<State, String> {
+        let generation = self.generation.fetch_add(1, Ordering::Relaxed) + 1;
+        let (mut config, warnings) =
+            Config::load(&self.path, generation).map_err(|error| error.to_string())?;
+        for warning in warnings {
+            tracing::warn!("{warning}");
+        }
+        for section in self.fixed(&config) {
+            tracing::warn!("`[{section}]` has changed: that takes a restart, the rest is applied");
+        }
+        // Keys go on as they are: the store is the one that the process started with.
+        config.store = self.started_with.store.clone();
+        (self.build)(&config)
+    }
+
+    /// The sections that differ from what the process started with and cannot change under it.
+    fn fixed(&self, new: &Config) -> Vec<&'static str> {
+        let old = &self.started_with;
+        let changed = [
+            ("server", old.server != new.server),
+            ("admin", old.admin != new.admin),
+            ("store", old.store != new.store),
+            ("log", (old.log.level, old.log.format) != (new.log.level, new.log.format)),
+        ];
+        changed.into_iter().filter(|(_, changed)| *changed).map(|(section, _)| section).collect()
+    }
+
+    /// Says which policies start anew: those whose algorithm has changed, and with it their keys.
+    fn announce(&self, new: &State) {
+        let old = self.proxy.state.load();
+        for policy in new.rules.policies() {
+            let before = |old: &&Arc<Policy>| {
+                old.name == policy.name && old.limit.letter() != policy.limit.letter()
+            };
+            if old.rules.policies().any(|old| before(&old)) {
+                tracing::warn!(
+                    policy = policy.name,
+                    "its algorithm has changed: its counts start anew"
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! What a client sees of a verdict: the fields of an answer and the body of a refusal.
+//!
+//! `RateLimit-Policy` and `RateLimit` follow draft-ietf-httpapi-ratelimit-headers-10 (structured
+//! field lists, RFC 9651), refusals RFC 9457 with the problem types of that draft.
+
+pub mod fields;
+pub mod problem;
+
+pub use fields::FieldSettings;
+pub use problem::{Body, Refusal};

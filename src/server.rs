@@ -1,0 +1,287 @@
+//! The composition root: the only place where the parts meet.
+
+mod service;
+mod signals;
+
+use std::fmt;
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use pingora_core::apps::HttpServerOptions;
+use pingora_core::server::configuration::ServerConf;
+use pingora_core::server::{RunArgs, Server};
+use pingora_core::services::listening::Service;
+use pingora_proxy::ProxyServiceBuilder;
+
+use crate::admin::Admin;
+use crate::client::Clients;
+use crate::config::{Body as BodyKind, Config, Format, Level, Protocol, ServerAddress, StoreKind};
+use crate::demo::SampleApp;
+use crate::identity::Identity;
+use crate::limit::{Clock, Micros, SystemClock};
+use crate::limiter::{Limiter, Shared};
+use crate::metrics::Metrics;
+use crate::proxy::{ATTEMPTS_MAX, Phases, Proxy, State, Timeouts};
+use crate::reload::Reloader;
+use crate::response::{Body, FieldSettings};
+use crate::rules::{Routes, RuleSet};
+use crate::store::deny_cache::DenyCache;
+use crate::store::local::LocalStore;
+use crate::store::redis::{RedisStore, SetupError};
+use crate::telemetry;
+use crate::upstream::{Address, Settings, Upstream};
+use service::Gateway;
+use signals::Signals;
+
+/// Idle connections to upstreams that are kept, over all of them.
+const UPSTREAM_POOL: usize = 1024;
+/// Seconds that what is still running gets after the drain.
+const LAST_SECONDS: u64 = 1;
+
+/// What to run besides the gateway, and what to say when it listens.
+#[derive(Debug, Default)]
+pub struct Extras {
+    /// Where the sample application listens, if it is wanted.
+    pub sample_app: Option<SocketAddr>,
+    /// Printed when the gateway is about to listen.
+    pub greeting: Option<String>,
+}
+
+/// Why the gateway cannot run.
+#[derive(Debug)]
+pub enum RunError {
+    /// An address cannot be listened on.
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What wanted it.
+        wanted_by: &'static str,
+        /// What the system says.
+        error: std::io::Error,
+    },
+    /// A part cannot be built from this configuration.
+    Build(String),
+}
+
+/// Runs the gateway until it is told to stop. `path` is read again on SIGHUP.
+pub fn run(config: Config, path: PathBuf, extras: Extras) -> Result<(), RunError> {
+    telemetry::start(level(config.log.level), config.log.format == Format::Json);
+    can_listen(&config, extras.sample_app)?;
+    announce(&config);
+    let clock = SystemClock::start();
+    let metrics = Arc::new(Metrics::new().map_err(|error| RunError::Build(error.to_string()))?);
+    let limiter =
+        Arc::new(limiter(&config, clock).map_err(|error| RunError::Build(error.to_string()))?);
+    let state = build(&config).map_err(RunError::Build)?;
+    let timeouts = Timeouts {
+        keepalive: config.server.keepalive_timeout,
+        read: config.server.read_timeout,
+        write: config.server.write_timeout,
+    };
+    let proxy =
+        Arc::new(Proxy::new(state, Arc::clone(&limiter), Arc::clone(&metrics), clock, timeouts));
+    let mut server = Server::new_with_opt_and_conf(None, server_conf(&config));
+    server.bootstrap();
+    server.add_service(gateway(&server, &config, &proxy, extras.greeting));
+    server.add_service(admin(&config, &proxy));
+    if let Some(address) = extras.sample_app {
+        server.add_service(sample_app(address));
+    }
+    let draining = Arc::clone(&proxy.draining);
+    let in_flight = metrics.in_flight().clone();
+    let reloader = Reloader::new(path, config, proxy, metrics, build);
+    let signals = Signals { draining, in_flight, reloader };
+    server.run(RunArgs { shutdown_signal: Box::new(signals) });
+    Ok(())
+}
+
+fn announce(config: &Config) {
+    let store = match config.store.kind {
+        StoreKind::Local => "local".to_owned(),
+        StoreKind::Redis => config.store.url.to_string(),
+    };
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        listen = ?config.server.listen,
+        admin = %config.admin,
+        store,
+        policies = config.policies.len(),
+        rules = config.rules.len(),
+        "starting"
+    );
+}
+
+/// The state of a configuration: everything a request meets.
+fn build(config: &Config) -> Result<State, String> {
+    let unbuildable =
+        |error: globset::Error| format!("the patterns are too many to match: {error}");
+    let client = &config.client;
+    let rules = RuleSet::new(
+        config.rules.clone(),
+        config.policies.clone(),
+        config.store.key_prefix.clone(),
+        config.exempt_preflight,
+    );
+    Ok(State {
+        clients: Clients {
+            trusted_proxies: client.trusted_proxies.clone(),
+            forwarded_header: client.forwarded_header.clone(),
+            ipv4_prefix: client.ipv4_prefix,
+            ipv6_prefix: client.ipv6_prefix,
+            identity: Identity::from_header(client.user_header.as_deref()),
+        },
+        routes: Routes::new(config.routes.clone()).map_err(unbuildable)?,
+        rules: rules.map_err(unbuildable)?,
+        upstreams: upstreams(config),
+        fields: FieldSettings {
+            ratelimit: config.response.ratelimit,
+            x_ratelimit: config.response.x_ratelimit,
+            retry_after: config.response.retry_after,
+        },
+        body: match config.response.body {
+            BodyKind::Problem => Body::Problem,
+            BodyKind::Text => Body::Text,
+        },
+        access_log: config.log.access,
+    })
+}
+
+fn upstreams(config: &Config) -> Vec<Arc<Upstream>> {
+    let address = |address: &ServerAddress| match address {
+        ServerAddress::Tcp { host, port } => Address::Tcp(host.clone(), *port),
+        ServerAddress::Unix(path) => Address::Unix(path.clone()),
+    };
+    let each = config.upstreams.iter().map(|upstream| {
+        let settings = Settings {
+            h2c: upstream.protocol == Protocol::H2c,
+            connect_timeout: upstream.connect_timeout,
+            read_timeout: upstream.read_timeout,
+            write_timeout: upstream.write_timeout,
+            idle_timeout: upstream.idle_timeout,
+        };
+        let servers = upstream.servers.iter().map(address).collect();
+        Arc::new(Upstream::new(upstream.name.clone(), servers, settings))
+    });
+    each.collect()
+}
+
+fn limiter(config: &Config, clock: SystemClock) -> Result<Limiter<SystemClock>, SetupError> {
+    let store = &config.store;
+    let local = LocalStore::new(store.local_entries);
+    let shared = match store.kind {
+        StoreKind::Local => None,
+        StoreKind::Redis => {
+            let shared_clock: Arc<dyn Clock> = Arc::new(clock);
+            let redis = RedisStore::new(
+                store.url.expose(),
+                store.timeout,
+                &store.key_prefix,
+                shared_clock,
+            )?;
+            let deny_cache = DenyCache::new(store.deny_cache.into());
+            Some(Shared { redis: Arc::new(redis), deny_cache })
+        }
+    };
+    Ok(Limiter::new(shared, local, clock))
+}
+
+/// Pingora's settings. Each default that would hurt is set: see the table in `ARCHITECTURE.md`.
+fn server_conf(config: &Config) -> ServerConf {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    ServerConf {
+        threads: if config.server.threads == 0 { cores } else { config.server.threads },
+        max_retries: ATTEMPTS_MAX,
+        upstream_keepalive_pool_size: UPSTREAM_POOL,
+        // The longest drain; `signals` ends the process earlier.
+        grace_period_seconds: Some(Micros::from(config.server.drain_timeout).as_secs_ceil()),
+        graceful_shutdown_timeout_seconds: Some(LAST_SECONDS),
+        ..ServerConf::default()
+    }
+}
+
+fn gateway(
+    server: &Server,
+    config: &Config,
+    proxy: &Arc<Proxy>,
+    greeting: Option<String>,
+) -> Gateway {
+    let mut options = HttpServerOptions::default();
+    options.h2c = config.server.h2c;
+    options.h2_idle_timeout = Some(config.server.keepalive_timeout);
+    let mut service = ProxyServiceBuilder::new(&server.configuration, Phases(Arc::clone(proxy)))
+        .name("gateway")
+        .server_options(options)
+        .build();
+    for address in &config.server.listen {
+        service.add_tcp(&address.to_string());
+    }
+    Gateway::new(service, Arc::clone(proxy), greeting)
+}
+
+fn admin(config: &Config, proxy: &Proxy) -> Service<Admin> {
+    let app = Admin {
+        metrics: Arc::clone(&proxy.metrics),
+        limiter: Arc::clone(&proxy.limiter),
+        draining: Arc::clone(&proxy.draining),
+    };
+    let mut service = Service::new("admin".to_owned(), app);
+    service.threads = Some(1);
+    service.add_tcp(&config.admin.to_string());
+    service
+}
+
+fn sample_app(address: SocketAddr) -> Service<SampleApp> {
+    let mut service = Service::new("sample-app".to_owned(), SampleApp);
+    service.threads = Some(1);
+    service.add_tcp(&address.to_string());
+    service
+}
+
+/// Binds every address before anything starts, all at once, so that those in use and those that
+/// overlap are an error with a name and not a panic in a thread.
+fn can_listen(config: &Config, sample_app: Option<SocketAddr>) -> Result<(), RunError> {
+    let public = config.server.listen.iter().map(|address| (*address, "`server.listen`"));
+    let admin = std::iter::once((config.admin, "`admin.listen`"));
+    let sample = sample_app.into_iter().map(|address| (address, "the sample application"));
+    let bound = public.chain(admin).chain(sample).map(|(address, wanted_by)| {
+        TcpListener::bind(address).map_err(|error| RunError::Listen { address, wanted_by, error })
+    });
+    bound.collect::<Result<Vec<TcpListener>, RunError>>().map(drop)
+}
+
+const fn level(level: Level) -> tracing::Level {
+    match level {
+        Level::Error => tracing::Level::ERROR,
+        Level::Warn => tracing::Level::WARN,
+        Level::Info => tracing::Level::INFO,
+        Level::Debug => tracing::Level::DEBUG,
+        Level::Trace => tracing::Level::TRACE,
+    }
+}
+
+// === impl RunError ===
+
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Listen { address, wanted_by, error } => {
+                let help = match error.kind() {
+                    ErrorKind::PermissionDenied => {
+                        "ports below 1024 take root or CAP_NET_BIND_SERVICE"
+                    }
+                    ErrorKind::AddrNotAvailable => "this machine has no such address",
+                    _ => "end the process that has it, or choose another address",
+                };
+                write!(
+                    f,
+                    "cannot listen on {address}: {error}\n  = help: {wanted_by} wants it; {help}"
+                )
+            }
+            Self::Build(reason) => f.write_str(reason),
+        }
+    }
+}
+
+impl std::error::Error for RunError {}

@@ -1,0 +1,89 @@
+//! The gateway as a service of Pingora: the proxy, and what must run on the proxy's own runtime.
+
+use std::io::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use pingora_core::server::{ListenFds, ShutdownWatch};
+use pingora_core::services::listening::Service;
+use pingora_proxy::HttpProxy;
+use tokio::time::timeout;
+
+use super::signals::end_when_idle;
+use crate::proxy::{Phases, Proxy};
+use crate::upstream::Upstream;
+
+/// How long the first look-ups and the first connection to Redis may hold up the listening. After
+/// that the gateway serves without them.
+const FIRST_TRIES: Duration = Duration::from_secs(1);
+
+/// The proxy with its companions. A connection lives on the runtime that opened it, so the
+/// supervisor of the Redis connection is started here and not in a service of its own.
+pub(super) struct Gateway {
+    service: Service<HttpProxy<Phases>>,
+    proxy: Arc<Proxy>,
+    greeting: Option<String>,
+}
+
+// === impl Gateway ===
+
+impl Gateway {
+    pub(super) const fn new(
+        service: Service<HttpProxy<Phases>>,
+        proxy: Arc<Proxy>,
+        greeting: Option<String>,
+    ) -> Self {
+        Self { service, proxy, greeting }
+    }
+
+    /// Starts what runs beside the proxy, and waits for its first results for a while. Whatever
+    /// takes longer goes on in the background: requests do not wait for it.
+    async fn start_companions(&self) {
+        let state = self.proxy.state.load_full();
+        for upstream in &state.upstreams {
+            tokio::spawn(Upstream::keep_resolved(Arc::clone(upstream)));
+        }
+        let redis = self.proxy.limiter.redis().cloned();
+        if let Some(redis) = redis.clone() {
+            tokio::spawn(async move { redis.supervise().await });
+        }
+        let resolved = async {
+            for upstream in &state.upstreams {
+                upstream.resolved().await;
+            }
+        };
+        let tried = async {
+            if let Some(redis) = redis {
+                redis.tried().await;
+            }
+        };
+        let _ = timeout(FIRST_TRIES, async { tokio::join!(resolved, tried) }).await;
+    }
+}
+
+#[async_trait]
+impl pingora_core::services::Service for Gateway {
+    async fn start_service(
+        &mut self,
+        fds: Option<ListenFds>,
+        shutdown: ShutdownWatch,
+        listeners_per_fd: usize,
+    ) {
+        self.start_companions().await;
+        tokio::spawn(end_when_idle(self.proxy.metrics.in_flight().clone(), shutdown.clone()));
+        if let Some(greeting) = self.greeting.take() {
+            // Nobody may be reading; that is no reason not to serve.
+            let _ = writeln!(std::io::stdout(), "{greeting}");
+        }
+        self.service.start_service(fds, shutdown, listeners_per_fd).await;
+    }
+
+    fn name(&self) -> &str {
+        self.service.name()
+    }
+
+    fn threads(&self) -> Option<usize> {
+        self.service.threads()
+    }
+}

@@ -1,0 +1,10 @@
+//! Where states live: shared between gateways in Redis, or in this process.
+//!
+//! Both stores answer the same question (all checks of a request, all or nothing) with the same
+//! semantics; one suite of tests runs against both.
+
+pub mod breaker;
+pub mod deny_cache;
+pub mod local;
+pub mod redis;
+pub mod script;

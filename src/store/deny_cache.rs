@@ -1,0 +1,246 @@
+//! The memory of denials: a client that keeps hammering is refused without asking Redis.
+//!
+//! Exact, not approximate: while a denial lasts, nothing but a refund, a reset or a changed policy
+//! could turn it (states only fill up), and a denial writes nothing, so leaving the call out
+//! changes no state. An entry speaks for one key, cost and policy generation, and is asked for at
+//! most `deny_cache` long even if the denial lasts longer.
+//!
+//! When an entry has ended, one request goes to Redis and the others of that key wait for its
+//! answer, so that the end of a long denial is not a stampede.
+//!
+//! Bounded: a full shard first drops what has ended; if nothing has, it remembers nothing new,
+//! which is always correct.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Semaphore;
+
+use crate::limit::{Check, Decision, Micros, Retry, Timestamp};
+
+/// Denials remembered at most, over all shards.
+const ENTRIES_MAX: usize = 65_536;
+const SHARDS: usize = 64;
+
+/// The cache.
+#[derive(Debug)]
+pub struct DenyCache {
+    secret: RandomState,
+    shards: Vec<Mutex<Shard>>,
+    remembered: Micros,
+}
+
+/// Keyed by a secret hash over key and cost: 64 bits that nobody can aim at.
+type Shard = HashMap<u64, Entry>;
+
+#[derive(Debug)]
+enum Entry {
+    Denied { generation: u64, decision: Decision, at: Timestamp, until: Timestamp },
+    Asked(Arc<Semaphore>),
+}
+
+/// What the cache knows of a check.
+#[derive(Debug)]
+pub enum Known<'a> {
+    /// Nothing.
+    Nothing,
+    /// It is denied.
+    Denied(Decision),
+    /// A denial has ended; whoever gets this asks Redis.
+    Ended(Turn<'a>),
+    /// Somebody is asking Redis.
+    Asked(Arc<Semaphore>),
+}
+
+/// The right and duty to ask Redis about a key whose denial has ended. The others wait until it is
+/// dropped.
+#[derive(Debug)]
+pub struct Turn<'a> {
+    cache: &'a DenyCache,
+    name: u64,
+    answered: Arc<Semaphore>,
+}
+
+// === impl DenyCache ===
+
+impl DenyCache {
+    /// A cache that remembers a denial for at most `remembered`; zero: not at all.
+    pub fn new(remembered: Micros) -> Self {
+        let shards = std::iter::repeat_with(Mutex::default).take(SHARDS).collect();
+        Self { secret: RandomState::new(), shards, remembered }
+    }
+
+    /// What is known of `check` at `now`. A denial that has ended is given to the first who meets
+    /// it, as the turn to ask about it.
+    pub fn know(&self, check: &Check, now: Timestamp) -> Known<'_> {
+        if self.remembered == Micros::ZERO {
+            return Known::Nothing;
+        }
+        let name = self.secret.hash_one((&check.key, check.cost));
+        let mut shard = self.shard(name);
+        let Some(entry) = shard.get_mut(&name) else { return Known::Nothing };
+        match entry {
+            Entry::Asked(answered) => Known::Asked(Arc::clone(answered)),
+            Entry::Denied { generation, .. } if *generation != check.policy.generation => {
+                Known::Nothing
+            }
+            Entry::Denied { until, decision, at, .. } if *until > now => {
+                Known::Denied(decision.later(now.since(*at)))
+            }
+            Entry::Denied { .. } => {
+                let answered = Arc::new(Semaphore::new(0));
+                *entry = Entry::Asked(Arc::clone(&answered));
+                drop(shard);
+                Known::Ended(Turn { cache: self, name, answered })
+            }
+        }
+    }
+
+    /// Remembers that the shared store denied `check` when asked at `at`.
+    pub fn remember(&self, check: &Check, decision: Decision, at: Timestamp) {
+        let lasts = match decision.retry {
+            Retry::Now => return,
+            Retry::After(wait) => wait.min(self.remembered),
+            Retry::Never => self.remembered,
+        };
+        if lasts == Micros::ZERO {
+            return;
+        }
+        let name = self.secret.hash_one((&check.key, check.cost));
+        let mut shard = self.shard(name);
+        if shard.len() >= ENTRIES_MAX / SHARDS {
+            shard.retain(|_, entry| entry.lasts(at));
+        }
+        if shard.len() < ENTRIES_MAX / SHARDS {
+            let generation = check.policy.generation;
+            shard.insert(name, Entry::Denied { generation, decision, at, until: at.after(lasts) });
+        }
+    }
+
+    fn shard(&self, name: u64) -> MutexGuard<'_, Shard> {
+        let at = (name % SHARDS as u64) as usize;
+        self.shards[at].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entry {
+    fn lasts(&self, now: Timestamp) -> bool {
+        match self {
+            Self::Denied { until, .. } => *until > now,
+            Self::Asked(_) => true,
+        }
+    }
+}
+
+// === impl Turn ===
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let mut shard = self.cache.shard(self.name);
+        if matches!(shard.get(&self.name), Some(Entry::Asked(asked)) if Arc::ptr_eq(asked, &self.answered))
+        {
+            shard.remove(&self.name);
+        }
+        drop(shard);
+        self.answered.close();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limit::sliding_window::SlidingWindow;
+    use crate::limit::{Key, Limit, Mode, OnStoreError, Policy, Quota};
+
+    const NOW: Timestamp = Timestamp::from_micros(1_763_000_000_000_000);
+    const HOUR: Micros = Micros::new(3_600_000_000);
+
+    fn check(subject: &str, cost: u64, generation: u64) -> Check {
+        let limit = SlidingWindow::new(Quota::new(10, HOUR).unwrap(), 64).unwrap();
+        let policy = Arc::new(Policy {
+            id: 0,
+            generation,
+            name: "p".to_owned(),
+            limit: Limit::SlidingWindow(limit),
+            mode: Mode::Enforce,
+            on_store_error: OnStoreError::Local,
+            status: 429,
+            message: String::new(),
+        });
+        Check { key: Key::new("sg", subject, &policy), policy, cost }
+    }
+
+    fn denial(wait: Micros) -> Decision {
+        Decision { allowed: false, remaining: 0, retry: Retry::After(wait), reset_after: wait }
+    }
+
+    fn denied(known: &Known<'_>) -> Option<Retry> {
+        match known {
+            Known::Denied(decision) => Some(decision.retry),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn a_denial_is_known_for_its_key_cost_and_generation() {
+        let cache = DenyCache::new(Micros::SECOND);
+        cache.remember(&check("a", 2, 0), denial(HOUR), NOW);
+        let half = NOW.after(Micros::new(500_000));
+        let left = Retry::After(Micros::new(HOUR.get() - 500_000));
+        assert_eq!(denied(&cache.know(&check("a", 2, 0), half)), Some(left), "the true wait");
+        for other in [check("b", 2, 0), check("a", 1, 0), check("a", 3, 0), check("a", 2, 1)] {
+            assert!(matches!(cache.know(&other, half), Known::Nothing), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn it_ends_with_the_denial_or_the_cap_and_is_never_kept_when_off() {
+        let cache = DenyCache::new(Micros::SECOND);
+        cache.remember(&check("short", 1, 0), denial(Micros::new(1_000)), NOW);
+        cache.remember(&check("long", 1, 0), denial(HOUR), NOW);
+        let later = NOW.after(Micros::new(1_000));
+        assert!(matches!(cache.know(&check("short", 1, 0), later), Known::Ended(_)));
+        assert!(denied(&cache.know(&check("long", 1, 0), later)).is_some());
+        assert!(matches!(
+            cache.know(&check("long", 1, 0), NOW.after(Micros::SECOND)),
+            Known::Ended(_)
+        ));
+        let off = DenyCache::new(Micros::ZERO);
+        off.remember(&check("long", 1, 0), denial(HOUR), NOW);
+        assert!(matches!(off.know(&check("long", 1, 0), NOW), Known::Nothing));
+    }
+
+    #[test]
+    fn one_asks_when_a_denial_has_ended_and_the_others_wait() {
+        let cache = DenyCache::new(Micros::SECOND);
+        let check = check("a", 1, 0);
+        cache.remember(&check, denial(HOUR), NOW);
+        let ended = NOW.after(Micros::SECOND);
+        let Known::Ended(turn) = cache.know(&check, ended) else {
+            panic!("the first has the turn")
+        };
+        let Known::Asked(answer) = cache.know(&check, ended) else { panic!("the second waits") };
+        cache.remember(&check, denial(HOUR), ended);
+        drop(turn);
+        assert!(answer.is_closed(), "who waits is told");
+        assert!(denied(&cache.know(&check, ended)).is_some());
+        let ended = ended.after(Micros::SECOND);
+        let Known::Ended(turn) = cache.know(&check, ended) else { panic!("it ends again") };
+        drop(turn);
+        assert!(
+            matches!(cache.know(&check, ended), Known::Nothing),
+            "allowed: nothing to remember"
+        );
+    }
+
+    #[test]
+    fn a_flood_of_keys_is_bounded() {
+        let cache = DenyCache::new(Micros::SECOND);
+        for number in 0..2 * ENTRIES_MAX {
+            cache.remember(&check(&number.to_string(), 1, 0), denial(HOUR), NOW);
+        }
+        let held: usize = cache.shards.iter().map(|shard| shard.lock().unwrap().len()).sum();
+        assert!(held <= ENTRIES_MAX && held > ENTRIES_MAX / 2, "{held}");
+    }
+}

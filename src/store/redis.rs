@@ -1,0 +1,209 @@
+//! The shared store: one script call a request, on a connection that a supervisor keeps.
+//!
+//! No request ever waits for a connect: while there is no proven connection, [`RedisStore::decide`]
+//! fails at once and the limiter decides without it. [`RedisStore::supervise`] connects, proves the
+//! connection with the real script, publishes it, watches it, and starts over when it fails, for
+//! ever. It must run on the runtime that also makes the calls: a connection lives on the runtime
+//! that opened it.
+//!
+//! Not promised: a call that timed out may still have been carried out; then the request was
+//! charged both here and locally.
+
+mod fault;
+mod link;
+mod status;
+mod supervisor;
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use redis::io::tcp::{TcpSettings, socket2};
+use redis::{Client, IntoConnectionInfo, ProtocolVersion, RedisError};
+use tokio::sync::Notify;
+
+use super::breaker::Breaker;
+use crate::limit::token_bucket::TokenBucket;
+use crate::limit::{
+    Check, Clock, Decision, Key, Limit, LimitError, Micros, Mode, OnStoreError, Policy, Quota,
+};
+
+pub use fault::{Fault, FaultKind};
+use link::Link;
+pub use status::Status;
+
+/// Longest the kernel keeps unacknowledged bytes before it gives a connection up.
+const USER_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The shared store.
+pub struct RedisStore {
+    client: Client,
+    timeout: Duration,
+    clock: Arc<dyn Clock>,
+    probe: Check,
+    link: ArcSwapOption<Link>,
+    breaker: Mutex<Breaker>,
+    /// The fault of a call that opened the breaker, for the supervisor.
+    cause: Mutex<Option<Fault>>,
+    broken: Notify,
+    tried: Notify,
+    status: Status,
+}
+
+/// Why the store cannot be set up at all.
+#[derive(Debug)]
+pub enum SetupError {
+    /// The address is not one that the client understands.
+    Address(RedisError),
+    /// The policy of the probe is not valid.
+    Probe(LimitError),
+}
+
+// === impl RedisStore ===
+
+impl RedisStore {
+    /// A store at `url`, asked with `timeout`; it is away until [`Self::supervise`] runs.
+    pub fn new(
+        url: &str,
+        timeout: Duration,
+        key_prefix: &str,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, SetupError> {
+        let keepalive = socket2::TcpKeepalive::new()
+            .with_time(Duration::from_secs(15))
+            .with_interval(Duration::from_secs(5));
+        let tcp = TcpSettings::default()
+            .set_nodelay(true)
+            .set_user_timeout(USER_TIMEOUT)
+            .set_keepalive(keepalive);
+        let info = url.into_connection_info().map_err(SetupError::Address)?;
+        let protocol = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+        let info = info.set_tcp_settings(tcp).set_redis_settings(protocol);
+        Ok(Self {
+            client: Client::open(info).map_err(SetupError::Address)?,
+            timeout,
+            probe: probe(key_prefix).map_err(SetupError::Probe)?,
+            link: ArcSwapOption::empty(),
+            breaker: Mutex::new(Breaker::new(clock.now())),
+            clock,
+            cause: Mutex::new(None),
+            broken: Notify::new(),
+            tried: Notify::new(),
+            status: Status::new(),
+        })
+    }
+
+    /// Decides all checks of one request in one call, which may take `longest`.
+    pub async fn decide(
+        &self,
+        checks: &[Check],
+        longest: Duration,
+    ) -> Result<Vec<Decision>, Fault> {
+        let Some(link) = self.link.load_full() else {
+            return Err(self.count(Fault::new(FaultKind::Away, "no connection")));
+        };
+        match link.decide(checks, longest).await {
+            Ok(decisions) => {
+                if self.is_present(&link) {
+                    self.breaker().answered();
+                }
+                Ok(decisions)
+            }
+            Err(fault) => Err(self.note(&link, fault)),
+        }
+    }
+
+    /// Returns when the first attempt to connect has ended, well or not.
+    pub async fn tried(&self) {
+        self.tried.notified().await;
+    }
+
+    /// What the operator sees.
+    pub const fn status(&self) -> &Status {
+        &self.status
+    }
+
+    /// The longest a decision waits.
+    pub const fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// Counts the fault of a call on `link` and tells the breaker; if that opens it, the link is
+    /// given up. Late faults of a link given up earlier say nothing about the present one.
+    fn note(&self, link: &Arc<Link>, fault: Fault) -> Fault {
+        if self.is_present(link) {
+            let now = self.clock.now();
+            let opened = match fault.kind() {
+                // One key with a foreign value is no reason to give the whole store up.
+                FaultKind::Timeout | FaultKind::MalformedReply => {
+                    self.breaker().unanswered(now, fastrand::f64())
+                }
+                _ => self.breaker().failed(now, fastrand::f64()),
+            };
+            if opened {
+                *lock(&self.cause) = Some(fault.clone());
+                self.link.store(None);
+                self.show_position();
+                self.broken.notify_one();
+            }
+        }
+        self.count(fault)
+    }
+
+    fn is_present(&self, link: &Arc<Link>) -> bool {
+        self.link.load().as_ref().is_some_and(|present| Arc::ptr_eq(present, link))
+    }
+
+    fn show_position(&self) {
+        self.status.show(self.breaker().position());
+    }
+
+    fn count(&self, fault: Fault) -> Fault {
+        self.status.count(fault.kind());
+        fault
+    }
+
+    fn breaker(&self) -> MutexGuard<'_, Breaker> {
+        lock(&self.breaker)
+    }
+}
+
+impl fmt::Debug for RedisStore {
+    /// Without the address: it may hold a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisStore").field("status", &self.status).finish_non_exhaustive()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn probe(key_prefix: &str) -> Result<Check, LimitError> {
+    let quota = Quota::new(1_000, Micros::SECOND)?;
+    let policy = Arc::new(Policy {
+        id: 0,
+        generation: 0,
+        name: "probe".to_owned(),
+        limit: Limit::TokenBucket(TokenBucket::new(quota, 1_000)?),
+        mode: Mode::Enforce,
+        on_store_error: OnStoreError::Local,
+        status: 429,
+        message: String::new(),
+    });
+    Ok(Check { key: Key::new(key_prefix, "gateway", &policy), policy, cost: 1 })
+}
+
+// === impl SetupError ===
+
+impl fmt::Display for SetupError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(error) => write!(f, "`store.url` is not an address of a Redis: {error}"),
+            Self::Probe(error) => write!(f, "the probe's policy is not valid: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for SetupError {}

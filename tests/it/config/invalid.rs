@@ -1,0 +1,126 @@
+//! Every kind of mistake: a directory of invalid files, and what is printed of each.
+//!
+//! `BLESS=1 cargo test --test it config` writes what is printed now; read the difference.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use sluicegate::config::{Config, LoadError, Severity};
+
+use super::parse;
+
+/// The environment of the invalid files. No value may be printed.
+const VARIABLES: [(&str, &str); 10] = [
+    ("REDIS_URL", "https://:classified@10.0.0.1"),
+    ("LEVEL", "classified"),
+    ("SERVER", "classified"),
+    ("PATTERN", "classified"),
+    ("UPSTREAM", "classified"),
+    ("WINDOW", "987d"),
+    ("WORD", "classified"),
+    ("POLICY", "classified"),
+    ("METHOD", "classified"),
+    ("EMPTY", ""),
+];
+
+fn directory() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/config/invalid")
+}
+
+/// The invalid files in order of name; there are some.
+fn files() -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory()).expect("the directory of invalid files");
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    let mut files: Vec<_> =
+        paths.filter(|path| path.extension().is_some_and(|ending| ending == "toml")).collect();
+    files.sort();
+    assert!(!files.is_empty(), "no invalid file");
+    files
+}
+
+fn printed(path: &Path) -> String {
+    let text = fs::read_to_string(path).expect("a readable file");
+    let problems = parse(&text, &VARIABLES).expect_err("an invalid file");
+    assert!(problems.iter().any(|problem| problem.severity() == Severity::Error));
+    let places: Vec<_> =
+        problems.iter().map(|problem| (problem.line(), problem.column())).collect();
+    assert!(places.is_sorted(), "{}: in order of position", path.display());
+    format!("{problems}\n")
+}
+
+#[test]
+fn every_mistake_is_printed_as_expected() {
+    let bless = std::env::var_os("BLESS").is_some();
+    let mut failed = Vec::new();
+    for path in files() {
+        let printed = printed(&path);
+        let golden = path.with_extension("stderr");
+        if bless {
+            fs::write(&golden, &printed).expect("a writable directory");
+        }
+        let expected = fs::read_to_string(&golden).unwrap_or_default();
+        if printed != expected {
+            failed.push(format!(
+                "{}\n--- expected\n{expected}--- printed\n{printed}",
+                path.display()
+            ));
+        }
+    }
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
+
+#[test]
+fn no_secret_is_printed() {
+    for path in files() {
+        let printed = printed(&path);
+        for secret in ["hunter2", "classified", "987d"] {
+            assert!(!printed.contains(secret), "{}: {printed}", path.display());
+        }
+    }
+}
+
+#[test]
+fn every_expectation_has_its_file() {
+    let entries = fs::read_dir(directory()).expect("the directory of invalid files");
+    let names = entries.map(|entry| entry.expect("an entry").path());
+    let orphans: Vec<_> = names.filter(|path| !path.with_extension("toml").exists()).collect();
+    assert!(orphans.is_empty(), "{orphans:?}");
+}
+
+#[test]
+fn a_problem_is_printed_with_its_place_and_the_way_out() {
+    let problems = parse("[response]\nretry_atfer = true\n", &[]).expect_err("an unknown key");
+    let problem = problems.iter().find(|problem| problem.line() == 2).expect("on line 2");
+    insta::assert_snapshot!(problem.to_string(), @r"
+    error: unknown key `retry_atfer`
+     --> gateway.toml:2:1
+      |
+    2 | retry_atfer = true
+      | ^^^^^^^^^^^
+      = help: did you mean `retry_after`?
+    ");
+}
+
+/// The key at fault is underlined also in a file with a byte order mark and Windows' line ends.
+#[test]
+fn line_ends_and_a_byte_order_mark_are_no_part_of_a_line() {
+    let problems = parse("\u{feff}quotas = 5\r\n", &[]).expect_err("an unknown key");
+    let printed = problems.to_string();
+    assert!(printed.contains("gateway.toml:1:1\n  |\n1 | quotas = 5\n  | ^^^^^^\n"), "{printed}");
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named_with_the_reason() {
+    let error = Config::load(Path::new("/nowhere/gateway.toml"), 0).expect_err("no such file");
+    assert!(matches!(error, LoadError::Read { .. }));
+    let printed = error.to_string();
+    assert!(printed.contains("`/nowhere/gateway.toml`: No such file"), "{printed}");
+}
+
+#[test]
+fn a_loaded_file_names_itself_in_its_problems() {
+    let path = directory().join("nothing.toml");
+    let error = Config::load(&path, 0).expect_err("an invalid file");
+    let printed = error.to_string();
+    assert!(printed.contains(&format!("--> {}:1:1", path.display())), "{printed}");
+}

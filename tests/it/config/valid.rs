@@ -1,0 +1,338 @@
+//! What a valid file means.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use sluicegate::config::{
+    Body, Config, Format, Level, Log, Protocol, Response, ServerAddress, StoreKind,
+};
+use sluicegate::limit::{Limit, Micros, Mode, OnStoreError};
+use sluicegate::rules::partition::Word;
+
+use super::{FULL, parse};
+
+/// The least that a file must say.
+const MINIMAL: &str = r#"
+[upstreams.app]
+servers = ["127.0.0.1:3000"]
+
+[[routes]]
+path = "/**"
+upstream = "app"
+"#;
+
+fn read(text: &str) -> Config {
+    let (config, warnings) = parse(text, &[("PASSWORD", "hunter2")]).expect("a valid file");
+    assert!(warnings.is_empty(), "{warnings:?}");
+    config
+}
+
+fn warnings(text: &str) -> Vec<String> {
+    let (_, warnings) = parse(text, &[]).expect("a valid file");
+    warnings.iter().map(|warning| warning.message().to_owned()).collect()
+}
+
+fn address(text: &str) -> SocketAddr {
+    text.parse().expect("an address")
+}
+
+#[test]
+fn what_a_minimal_file_leaves_out_has_its_default() {
+    let config = read(MINIMAL);
+    let minute = Duration::from_secs(60);
+    assert_eq!(config.server.listen, [address("127.0.0.1:8080")]);
+    assert_eq!((config.server.threads, config.server.h2c), (0, false));
+    assert_eq!(config.server.keepalive_timeout, minute);
+    assert_eq!((config.server.read_timeout, config.server.write_timeout), (minute, minute));
+    assert_eq!(config.server.drain_timeout, Duration::from_secs(30));
+    assert_eq!(config.admin, address("127.0.0.1:9090"));
+    assert_eq!(config.log, Log { level: Level::Info, format: Format::Text, access: false });
+    assert!(config.client.trusted_proxies.is_empty());
+    assert_eq!(config.client.forwarded_header, "x-forwarded-for");
+    assert_eq!((config.client.ipv4_prefix, config.client.ipv6_prefix), (32, 64));
+    assert_eq!(config.client.user_header, None);
+    assert_eq!(config.store.kind, StoreKind::Redis);
+    assert_eq!(config.store.url.expose(), "redis://127.0.0.1:6379");
+    assert_eq!(config.store.timeout, Duration::from_millis(20));
+    assert_eq!(config.store.deny_cache, Duration::from_secs(1));
+    assert_eq!((config.store.key_prefix.as_str(), config.store.local_entries), ("sg", 100_000));
+    assert!(config.policies.is_empty() && config.rules.is_empty());
+    assert!(!config.exempt_preflight);
+    let all =
+        Response { ratelimit: true, x_ratelimit: true, retry_after: true, body: Body::Problem };
+    assert_eq!(config.response, all);
+}
+
+#[test]
+fn an_upstream_and_a_route_have_defaults() {
+    let config = read(MINIMAL);
+    let [upstream] = config.upstreams.as_slice() else { panic!("one upstream") };
+    let server = ServerAddress::Tcp { host: "127.0.0.1".to_owned(), port: 3000 };
+    assert_eq!((upstream.name.as_str(), upstream.protocol), ("app", Protocol::H1));
+    assert_eq!(upstream.servers, [server]);
+    assert_eq!(upstream.connect_timeout, Duration::from_secs(1));
+    assert_eq!(upstream.read_timeout, Duration::from_secs(60));
+    assert_eq!(upstream.write_timeout, Duration::from_secs(60));
+    assert_eq!(upstream.idle_timeout, Duration::from_secs(4));
+    let [route] = config.routes.as_slice() else { panic!("one route") };
+    assert_eq!((route.path.as_str(), route.upstream, route.preserve_host), ("/**", 0, true));
+    assert_eq!(route.host, None);
+}
+
+#[test]
+fn a_policy_and_a_rule_have_defaults() {
+    let rest =
+        "[policies.p]\nquota = 5\nwindow = \"1m\"\n[[rules]]\npath = \"/\"\npolicies = [\"p\"]";
+    let config = read(&format!("{MINIMAL}{rest}"));
+    let [limited] = config.policies.as_slice() else { panic!("one policy") };
+    let policy = &limited.policy;
+    assert_eq!((policy.id, policy.generation, policy.name.as_str()), (0, 7, "p"));
+    assert!(matches!(policy.limit, Limit::SlidingWindow(_)));
+    assert_eq!(policy.limit.parameters(), [5, 60_000_000, 60_000_000 / 64]);
+    assert_eq!((policy.mode, policy.on_store_error), (Mode::Enforce, OnStoreError::Local));
+    assert_eq!(policy.status, 429);
+    assert_eq!(policy.message, "Too many requests; try again later.");
+    assert_eq!(limited.partition.words(), [Word::Ip]);
+    let [rule] = config.rules.as_slice() else { panic!("one rule") };
+    assert_eq!((rule.methods.as_ref(), rule.cost), (None, 1));
+    assert_eq!(rule.policies, [0]);
+}
+
+#[test]
+fn every_key_is_read() {
+    let config = read(FULL);
+    assert_eq!(config.server.listen, [address("0.0.0.0:80"), address("[::]:80")]);
+    assert_eq!((config.server.threads, config.server.h2c), (4, true));
+    assert_eq!(config.server.keepalive_timeout, Duration::from_secs(75));
+    assert_eq!(config.server.drain_timeout, Duration::ZERO);
+    assert_eq!(config.admin, address("[::1]:9091"));
+    assert_eq!(config.log, Log { level: Level::Debug, format: Format::Json, access: true });
+    let proxies: Vec<_> = config.client.trusted_proxies.iter().map(ToString::to_string).collect();
+    assert_eq!(proxies, ["10.0.0.0/8", "192.0.2.7/32", "2001:db8::/32"]);
+    assert_eq!(config.client.forwarded_header, "x-real-ip");
+    assert_eq!((config.client.ipv4_prefix, config.client.ipv6_prefix), (24, 48));
+    assert_eq!(config.client.user_header.as_deref(), Some("x-user-id"));
+    assert_eq!(config.store.kind, StoreKind::Local);
+    assert_eq!(config.store.timeout, Duration::from_millis(250));
+    assert_eq!(config.store.deny_cache, Duration::ZERO);
+    assert_eq!((config.store.key_prefix.as_str(), config.store.local_entries), ("gate.1", 1_000));
+    assert!(config.exempt_preflight);
+    let none =
+        Response { ratelimit: false, x_ratelimit: false, retry_after: false, body: Body::Text };
+    assert_eq!(config.response, none);
+}
+
+#[test]
+fn every_key_of_an_upstream_is_read() {
+    let config = read(FULL);
+    let [app, web] = config.upstreams.as_slice() else { panic!("two upstreams") };
+    assert_eq!((app.name.as_str(), web.name.as_str()), ("app", "web"));
+    let tcp = |host: &str, port| ServerAddress::Tcp { host: host.to_owned(), port };
+    let unix = ServerAddress::Unix(PathBuf::from("/run/app.sock"));
+    assert_eq!(app.servers, [tcp("app.internal", 3000), tcp("::1", 3000), unix]);
+    let spelled: Vec<_> = app.servers.iter().map(ToString::to_string).collect();
+    assert_eq!(spelled, ["app.internal:3000", "[::1]:3000", "unix:/run/app.sock"]);
+    assert_eq!(app.protocol, Protocol::H2c);
+    assert_eq!(app.connect_timeout, Duration::from_micros(1_500));
+    assert_eq!(app.read_timeout, Duration::from_secs(3_600));
+    assert_eq!(app.idle_timeout, Duration::from_millis(100));
+    assert_eq!(web.servers, [tcp("127.0.0.1", 3001)]);
+}
+
+#[test]
+fn every_key_of_a_policy_and_a_rule_is_read() {
+    let config = read(FULL);
+    let [per_ip, per_user] = config.policies.as_slice() else { panic!("two policies") };
+    assert_eq!((per_ip.policy.id, per_user.policy.id), (0, 1));
+    assert_eq!(per_ip.policy.limit.parameters(), [100, 60_000_000, 60_000_000 / 32]);
+    assert_eq!(per_ip.policy.mode, Mode::Shadow);
+    assert_eq!(per_ip.policy.on_store_error, OnStoreError::Deny);
+    assert_eq!(
+        (per_ip.policy.status, per_ip.policy.message.as_str()),
+        (503, "Größe: später wieder")
+    );
+    assert_eq!(per_user.policy.limit.cost_max(), 20);
+    assert_eq!(per_user.policy.limit.quota().window(), Micros::new(86_400_000_000));
+    assert_eq!(per_user.policy.on_store_error, OnStoreError::Allow);
+    assert_eq!(per_user.partition.words(), [Word::User, Word::Route]);
+    let [api, all] = config.rules.as_slice() else { panic!("two rules") };
+    let methods = vec!["GET".to_owned(), "POST".to_owned()];
+    assert_eq!(api.methods.as_ref(), Some(&methods));
+    assert_eq!((api.policies.as_slice(), api.cost), ([1, 0].as_slice(), 20));
+    assert_eq!(api.host.as_ref().map(ToString::to_string).as_deref(), Some("api.example.org"));
+    assert_eq!((all.path.as_str(), all.policies.as_slice()), ("/**", [0].as_slice()));
+}
+
+#[test]
+fn without_a_burst_a_token_bucket_holds_its_quota() {
+    let rest = "[policies.p]\nquota = 5\nwindow = \"1m\"\nalgorithm = \"token-bucket\"\n\
+                [[rules]]\npath = \"/\"\npolicies = [\"p\"]\ncost = 5";
+    let config = read(&format!("{MINIMAL}{rest}"));
+    let costs: Vec<_> =
+        config.policies.iter().map(|limited| limited.policy.limit.cost_max()).collect();
+    assert_eq!(costs, [5]);
+}
+
+#[test]
+fn a_variable_may_stand_anywhere_in_a_string() {
+    let text = MINIMAL.replace("127.0.0.1:3000", "${HOST}.internal:${PORT:-3000}");
+    let rest = "[store]\nkey_prefix = \"${EMPTY:-a}${EMPTY}${SET:-b}\"";
+    let variables = [("HOST", "app"), ("EMPTY", ""), ("SET", "c")];
+    let (config, _) = parse(&format!("{text}{rest}"), &variables).expect("a valid file");
+    let servers = config.upstreams.iter().flat_map(|upstream| &upstream.servers);
+    assert_eq!(servers.map(ToString::to_string).collect::<Vec<_>>(), ["app.internal:3000"]);
+    assert_eq!(config.store.key_prefix, "ac");
+}
+
+#[test]
+fn two_dollars_give_a_plain_one_and_values_are_not_expanded_again() {
+    let rest = "[policies.p]\nquota = 5\nwindow = \"1m\"\nmessage = \"$${A} costs $5 ${A}\"\n\
+                [[rules]]\npath = \"/\"\npolicies = [\"p\"]";
+    let (config, _) = parse(&format!("{MINIMAL}{rest}"), &[("A", "${B}")]).expect("a valid file");
+    let messages: Vec<_> = config.policies.iter().map(|p| p.policy.message.as_str()).collect();
+    assert_eq!(messages, ["${A} costs $5 ${B}"]);
+}
+
+#[test]
+fn the_most_specific_route_comes_first() {
+    let routes = [
+        ("/**", None),
+        ("/a", None),
+        ("/*", Some("*.example.org")),
+        ("/**", Some("example.org")),
+        ("/*", Some("*.api.example.org")),
+        ("/a/**", Some("api.example.org")),
+        ("/a", Some("*.example.org")),
+        ("/*", None),
+    ];
+    let spelled = routes.map(|(path, host)| {
+        let host = host
+            .map(|host| {
+                format!(
+                    "host = \"{host}\"
+"
+                )
+            })
+            .unwrap_or_default();
+        format!(
+            "[[routes]]
+path = \"{path}\"
+upstream = \"app\"
+{host}"
+        )
+    });
+    let upstream = "[upstreams.app]
+servers = [\"127.0.0.1:3000\"]
+";
+    let config = read(&format!("{upstream}{}", spelled.concat()));
+    let order: Vec<_> = config
+        .routes
+        .iter()
+        .map(|route| match &route.host {
+            Some(host) => format!("{host}{}", route.path.as_str()),
+            None => route.path.as_str().to_owned(),
+        })
+        .collect();
+    let expected = [
+        "api.example.org/a/**",
+        "example.org/**",
+        "*.example.org/a",
+        "*.api.example.org/*",
+        "*.example.org/*",
+        "/a",
+        "/*",
+        "/**",
+    ];
+    assert_eq!(order, expected);
+}
+
+#[test]
+fn tables_may_be_written_inline() {
+    let text = r#"
+        routes = [{ path = "/**", upstream = "app" }]
+        upstreams = { app = { servers = ["127.0.0.1:3000"] } }
+        policies.p = { quota = 0x10, window = "1m" }
+        rules = [{ path = "/", policies = ["p"] }]
+    "#;
+    let config = read(text);
+    assert_eq!((config.routes.len(), config.upstreams.len(), config.rules.len()), (1, 1, 1));
+    let costs: Vec<_> =
+        config.policies.iter().map(|limited| limited.policy.limit.cost_max()).collect();
+    assert_eq!(costs, [16]);
+}
+
+#[test]
+fn a_place_in_the_configuration_is_that_of_the_name() {
+    let text = r#"
+        [upstreams.b]
+        servers = ["b:1"]
+        [upstreams.a]
+        servers = ["a:1"]
+        [[routes]]
+        path = "/**"
+        upstream = "b"
+        [policies.z]
+        quota = 1
+        window = "1s"
+        [policies.y]
+        quota = 1
+        window = "1s"
+        [[rules]]
+        path = "/**"
+        policies = ["z", "y"]
+    "#;
+    let config = read(text);
+    let upstream = config.routes.first().and_then(|route| config.upstreams.get(route.upstream));
+    assert_eq!(upstream.map(|upstream| upstream.name.as_str()), Some("b"));
+    let named: Vec<_> = config.rules.iter().flat_map(|rule| &rule.policies).copied().collect();
+    assert_eq!(named, [1, 0]);
+    let spelled: Vec<_> =
+        config.policies.iter().map(|limited| limited.policy.name.as_str()).collect();
+    assert_eq!(spelled, ["y", "z"]);
+}
+
+#[test]
+fn doubts_are_warnings() {
+    let rest = "[admin]\nlisten = \"0.0.0.0:9090\"\n\
+                [policies.p]\nquota = 1\nwindow = \"1s\"\npartition = [\"path\"]\n\
+                [policies.q]\nquota = 1\nwindow = \"1s\"\npartition = [\"user\"]\n\
+                [[rules]]\npath = \"/\"\npolicies = [\"p\"]";
+    let expected = [
+        "the admin listener has no password, and others can reach it",
+        "a client can have as many quotas as it likes",
+        "no rule names the policy `q`",
+        "no request has a user: the address takes its place",
+    ];
+    assert_eq!(warnings(&format!("{MINIMAL}{rest}")), expected);
+}
+
+#[test]
+fn a_policy_that_everyone_shares_is_no_doubt() {
+    let rest = "[policies.p]\nquota = 1\nwindow = \"1s\"\npartition = []\n\
+                [[rules]]\npath = \"/\"\npolicies = [\"p\"]";
+    let config = read(&format!("{MINIMAL}{rest}"));
+    assert!(config.policies.iter().all(|limited| limited.partition.words().is_empty()));
+}
+
+#[test]
+fn no_password_is_shown() {
+    let urls = [
+        ("redis://user:hunter2@[::1]:6380/2", "redis://user:***@[::1]:6380/2"),
+        ("redis://:hunter2@host", "redis://:***@host"),
+        ("redis://hunter2@host", "redis://***@host"),
+        ("redis://u:hunter2/?#:@hunter2@host:1/0", "redis://u:***@host:1/0"),
+        ("unix:///run/redis.sock?db=1&pass=hunter2", "unix:///run/redis.sock?db=1&pass=***"),
+        ("redis+unix:///r.sock?pass=hunter2&user=u", "redis+unix:///r.sock?pass=***&user=u"),
+        ("redis://:hunter2@host/0?url=x", "redis://:***@host/0?url=x"),
+        ("redis://10.0.0.1:6379/0", "redis://10.0.0.1:6379/0"),
+    ];
+    for (url, shown) in urls {
+        let (config, _) =
+            parse(&format!("{MINIMAL}[store]\nurl = \"${{URL}}\""), &[("URL", url)]).expect(url);
+        assert_eq!(config.store.url.expose(), url);
+        assert_eq!(config.store.url.to_string(), shown);
+        assert!(!format!("{config:?}").contains("hunter2"));
+        assert!(format!("{config:?}").contains(shown));
+    }
+}

@@ -1,0 +1,223 @@
+//! What each algorithm promises, over random histories in virtual time, on the local store: the
+//! scripts are held equal to it in `scripts`.
+
+use std::iter;
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use sluicegate::limit::{Decision, Limit, Micros, Mode, Policy, Retry, Timestamp};
+use sluicegate::store::local::LocalStore;
+
+use crate::support::policies::{check, policy, sliding_window, token_bucket};
+
+const START: Timestamp = Timestamp::from_micros(1_763_000_000_000_000);
+
+/// One key of one policy, and what it admitted.
+struct Client {
+    store: LocalStore,
+    policy: Arc<Policy>,
+    now: Timestamp,
+    admitted: Vec<(u64, u64)>,
+}
+
+impl Client {
+    fn new(limit: Limit) -> Self {
+        let policy = policy("p", limit, Mode::Enforce);
+        Self { store: LocalStore::new(1), policy, now: START, admitted: Vec::new() }
+    }
+
+    fn ask(&mut self, cost: u64) -> Decision {
+        let decision = self.store.decide(&[check("k", "s", &self.policy, cost)], self.now)[0];
+        if decision.allowed {
+            self.admitted.push((self.now.as_micros(), cost));
+        }
+        decision
+    }
+
+    fn step(&mut self, by_us: i64) {
+        self.now = Timestamp::from_micros(self.now.as_micros().saturating_add_signed(by_us));
+    }
+
+    /// The most units admitted in any span of `span_us`, its end not included.
+    fn most_within(&self, span_us: u64) -> u64 {
+        let each = self.admitted.iter().map(|(from, _)| {
+            let within =
+                self.admitted.iter().filter(|(at, _)| (*from..from + span_us).contains(at));
+            within.map(|(_, cost)| cost).sum()
+        });
+        each.max().unwrap_or(0)
+    }
+}
+
+fn pauses() -> impl Strategy<Value = Vec<(u64, u64)>> {
+    let pause = prop_oneof![5 => 0_u64..50_000, 5 => 0_u64..2_000_000, 1 => 0_u64..30_000_000];
+    prop::collection::vec((pause, 1_u64..4), 200)
+}
+
+fn windows() -> impl Strategy<Value = (u64, u64)> {
+    (1_u64..40, prop_oneof![Just(1_000_000_u64), Just(10_000_000), 1_000_u64..20_000_000])
+}
+
+fn wait_of(decision: Decision) -> Option<Micros> {
+    match decision.retry {
+        Retry::After(wait) => Some(wait),
+        Retry::Now | Retry::Never => None,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn sliding_window_never_exceeds_its_quota_in_any_window(
+        (quota, window) in windows(), resolution in 1_u64..=240, pauses in pauses()
+    ) {
+        let mut client = Client::new(sliding_window(quota, window, resolution));
+        for (pause, cost) in pauses {
+            client.step(i64::try_from(pause).unwrap());
+            client.ask(cost);
+        }
+        prop_assert!(client.most_within(window) <= quota);
+        prop_assert!(!client.admitted.is_empty());
+    }
+
+    #[test]
+    fn token_bucket_never_exceeds_burst_and_rate(
+        (quota, window) in windows(), burst in 1_u64..60, pauses in pauses()
+    ) {
+        let mut client = Client::new(token_bucket(quota, window, burst));
+        for (pause, cost) in pauses {
+            client.step(i64::try_from(pause).unwrap());
+            client.ask(cost.min(burst));
+        }
+        for (first, (from, _)) in client.admitted.iter().enumerate() {
+            let mut units = 0_u128;
+            for (at, cost) in &client.admitted[first..] {
+                units += u128::from(*cost);
+                let refilled = u128::from(at - from) * u128::from(quota);
+                // Exact: units <= burst + time * quota / window, without a rounding anywhere.
+                prop_assert!(units * u128::from(window) <= u128::from(burst) * u128::from(window) + refilled);
+            }
+        }
+    }
+
+    #[test]
+    fn a_denied_client_is_allowed_exactly_when_it_was_told(
+        (quota, window) in windows(), bucket in any::<bool>(), pauses in pauses(), early in 1_u64..1_000_000
+    ) {
+        let limit = if bucket { token_bucket(quota, window, quota) } else { sliding_window(quota, window, 64) };
+        let mut client = Client::new(limit);
+        let mut denials = 0;
+        // However short the window is: more than the quota at one instant, at the end.
+        let at_once = iter::repeat_n((0, 1), usize::try_from(quota).unwrap() + 1);
+        for (pause, cost) in pauses.into_iter().chain(at_once) {
+            client.step(i64::try_from(pause % 100_000).unwrap());
+            let cost = cost.min(quota);
+            let Some(wait) = wait_of(client.ask(cost)) else { continue };
+            denials += 1;
+            let told = client.now.after(wait);
+            for before in [1, early.min(wait.get())] {
+                client.now = Timestamp::from_micros(told.as_micros() - before);
+                prop_assert!(!client.ask(cost).allowed, "allowed {before} us early");
+            }
+            client.now = told;
+            prop_assert!(client.ask(cost).allowed, "not allowed when told");
+        }
+        prop_assert!(denials > 0);
+    }
+
+    #[test]
+    fn a_clock_step_costs_one_quota_and_locks_nobody_out_longer_than_a_window(
+        (quota, window) in windows(), bucket in any::<bool>(), forward in any::<bool>(),
+        by in prop_oneof![1_i64..1_000, 1_i64..30_000_000, 1_i64..90_000_000_000]
+    ) {
+        let limit = if bucket { token_bucket(quota, window, quota) } else { sliding_window(quota, window, 64) };
+        let mut client = Client::new(limit);
+        while client.ask(1).allowed {}
+        client.step(if forward { by } else { -by });
+        let before = client.admitted.len() as u64;
+        while client.ask(1).allowed {}
+        let extra = client.admitted.len() as u64 - before;
+        prop_assert!(extra <= quota, "{extra} admitted at once after the step");
+        // Whatever the step was: who comes back after a window, by the new clock, is let in. A
+        // sliding window gives a unit back up to one tick late, with or without a step.
+        let tick = if bucket { 0 } else { (window / 64 + 1).max(32) };
+        client.step(i64::try_from(window + tick).unwrap());
+        prop_assert!(client.ask(1).allowed, "locked out longer than a window");
+    }
+}
+
+#[test]
+fn a_small_step_back_does_not_give_the_quota_away() {
+    let mut client = Client::new(sliding_window(10, 60_000_000, 64));
+    while client.ask(1).allowed {}
+    client.step(-3_000_000);
+    assert!(!client.ask(1).allowed, "the records of the last three seconds still count");
+}
+
+#[test]
+fn an_edge_burst_is_not_admitted_twice() {
+    let mut client = Client::new(sliding_window(100, 60_000_000, 64));
+    // The whole quota just before a minute ends, then again just after it began.
+    client.now = Timestamp::from_micros(START.as_micros().next_multiple_of(60_000_000) - 1);
+    while client.ask(1).allowed {}
+    assert_eq!(client.admitted.len(), 100);
+    client.step(2);
+    assert!(!client.ask(1).allowed);
+    assert_eq!(client.most_within(60_000_000), 100);
+}
+
+#[test]
+fn burst_may_be_smaller_or_larger_than_the_quota() {
+    for (burst, after_a_second) in [(1, 1), (5, 5), (40, 10)] {
+        // Ten a second.
+        let mut client = Client::new(token_bucket(10, 1_000_000, burst));
+        while client.ask(1).allowed {}
+        assert_eq!(client.admitted.len() as u64, burst);
+        client.step(1_000_000);
+        while client.ask(1).allowed {}
+        assert_eq!(client.admitted.len() as u64, burst + after_a_second);
+    }
+}
+
+#[test]
+fn a_cost_above_the_limit_is_denied_for_good() {
+    for limit in [token_bucket(10, 1_000_000, 3), sliding_window(3, 1_000_000, 64)] {
+        let mut client = Client::new(limit);
+        assert_eq!(client.ask(4).retry, Retry::Never);
+        assert_eq!(client.ask(3).remaining, 0, "and has taken nothing");
+    }
+}
+
+#[test]
+fn a_changed_policy_acts_on_the_state_that_is_there() {
+    let changes = [
+        (sliding_window(10, 60_000_000, 64), sliding_window(10, 3_600_000_000, 64)),
+        (sliding_window(10, 3_600_000_000, 64), sliding_window(10, 60_000_000, 64)),
+        (sliding_window(10, 60_000_000, 64), sliding_window(5, 60_000_000, 16)),
+        (token_bucket(10, 60_000_000, 10), token_bucket(10, 3_600_000_000, 1)),
+        (token_bucket(10, 3_600_000_000, 10), token_bucket(7, 60_000_000, 7)),
+    ];
+    for (before, after) in changes {
+        let mut client = Client::new(before);
+        while client.ask(1).allowed {}
+        client.policy = policy("p", after, Mode::Enforce);
+        assert!(!client.ask(1).allowed, "a fresh quota by a reload: {before:?} to {after:?}");
+    }
+}
+
+#[test]
+fn a_full_table_gives_up_the_least_used_limit() {
+    // One state fits in the table eight times over a lock; fresh keys come by the thousand.
+    let store = LocalStore::new(1);
+    let policy = policy("p", sliding_window(20, 60_000_000, 64), Mode::Enforce);
+    let mut now = START;
+    let limited = |now| store.decide(&[check("k", "limited", &policy, 1)], now)[0].allowed;
+    while limited(now) {}
+    for fresh in 0..20_000 {
+        now = now.after(Micros::new(1_000));
+        store.decide(&[check("k", &format!("fresh{fresh}"), &policy, 1)], now);
+    }
+    assert!(!limited(now), "pushed out by fresh keys");
+    assert!(store.len() <= 512, "{} states in a table for 512", store.len());
+}

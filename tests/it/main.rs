@@ -1,0 +1,24 @@
+//! All end-to-end tests, in one binary: real processes, real sockets, nothing shared.
+
+#![expect(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    clippy::float_cmp,
+    clippy::format_push_string,
+    reason = "a test fails by panicking, tells what it measured, waits for processes, compares counters, and writes configurations"
+)]
+
+mod support;
+
+mod applications;
+mod config;
+mod core;
+mod memory;
+mod operate;
+mod outage;
+mod proxying;
+mod rules;
+mod scripts;
+mod shared;

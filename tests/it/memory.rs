@@ -1,0 +1,66 @@
+//! What a key costs in Redis.
+
+use redis::Value;
+use sluicegate::limit::{Check, Limit, Micros, Mode, Timestamp};
+use sluicegate::store::script::{Call, Now, SOURCE};
+
+use crate::support::policies::{check, policy, sliding_window, token_bucket};
+use crate::support::redis::RedisServer;
+
+const TOKEN_BUCKET_MAX: u64 = 110;
+const SLIDING_WINDOW_MAX: u64 = 450;
+
+/// The bytes of a key in full use: `times` requests, spread evenly over one window.
+fn bytes(connection: &mut redis::Connection, subject: &str, limit: Limit, times: u64) -> u64 {
+    let policy = policy("per-user", limit, Mode::Enforce);
+    let check: [Check; 1] = [check("sg", subject, &policy, 1)];
+    let window = limit.quota().window().get();
+    for request in 0..times {
+        let now = Timestamp::from_micros(1_763_000_000_000_123)
+            .after(Micros::new(window * request / times));
+        let requests = [&check[..]];
+        let call = Call::new(&requests);
+        let reply: Value = call.command("EVAL", SOURCE, Now::Given(now)).query(connection).unwrap();
+        assert!(call.decisions(&reply).unwrap()[0][0].allowed);
+    }
+    let key = check[0].key.as_str();
+    let ttl: i64 = redis::cmd("PTTL").arg(key).query(connection).unwrap();
+    assert!(ttl > 0, "every key has a time to live");
+    redis::cmd("MEMORY").arg("USAGE").arg(key).query(connection).unwrap()
+}
+
+#[test]
+fn a_key_is_small() {
+    let server = RedisServer::start();
+    let mut connection = server.connect();
+    let cases = [
+        (
+            "token-bucket, whole microseconds",
+            token_bucket(100, 60_000_000, 100),
+            50,
+            TOKEN_BUCKET_MAX,
+        ),
+        ("token-bucket, thirds of one", token_bucket(7, 60_000_000, 7), 5, TOKEN_BUCKET_MAX),
+        ("token-bucket, parts of one", token_bucket(999, 60_000_000, 999), 50, TOKEN_BUCKET_MAX),
+        (
+            "sliding-window, quota 1000",
+            sliding_window(1_000, 60_000_000, 64),
+            1_000,
+            SLIDING_WINDOW_MAX,
+        ),
+        (
+            "sliding-window, one request",
+            sliding_window(1_000, 60_000_000, 64),
+            1,
+            SLIDING_WINDOW_MAX,
+        ),
+    ];
+    for (number, (what, limit, times, most)) in cases.into_iter().enumerate() {
+        for subject in ["203.0.113.7".to_owned(), format!("255.255.255.{}", 100 + number)] {
+            let bytes = bytes(&mut connection, &subject, limit, times);
+            println!("{what}, {subject}: {bytes} bytes");
+            assert!(bytes <= most, "{what}: {bytes} bytes");
+            let _: () = redis::cmd("FLUSHALL").query(&mut connection).unwrap();
+        }
+    }
+}

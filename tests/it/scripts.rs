@@ -1,0 +1,188 @@
+//! The scripts on a real Redis and the pure core give the same answers, whatever happens: mixed
+//! algorithms, costs, shadow policies, several requests a call, changed policies, a stepping clock.
+
+use std::cell::RefCell;
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use redis::Value;
+use sluicegate::limit::{Check, Decision, Limit, Mode, Timestamp};
+use sluicegate::store::local::LocalStore;
+use sluicegate::store::script::{Call, Now, SOURCE};
+
+use crate::support::policies::{check, policy, sliding_window, token_bucket};
+use crate::support::redis::RedisServer;
+
+const START_US: u64 = 1_763_000_000_000_000;
+const SPAN_US: i64 = 7_200_000_000;
+const HISTORIES: u32 = 270;
+const DECISIONS_MIN: u64 = 100_000;
+/// `make soak` compares so many times as much.
+const SOAK_FACTOR: u32 = 20;
+
+/// One check of a request: which of the policies, for which subject, at what cost.
+#[derive(Clone, Debug)]
+struct Ask {
+    policy: usize,
+    subject: usize,
+    cost: u64,
+}
+
+/// A call after some time: requests, each with its checks; before it, perhaps, other policies.
+#[derive(Clone, Debug)]
+struct Step {
+    advance_us: i64,
+    reload: bool,
+    requests: Vec<Vec<Ask>>,
+}
+
+fn limits() -> impl Strategy<Value = Limit> {
+    let quota = prop_oneof![4 => 1_u64..20, 2 => 20_u64..5_000, 1 => 5_000_u64..40_000_000];
+    let window = prop_oneof![
+        Just(1_000_u64),
+        Just(1_000_000),
+        Just(60_000_000),
+        Just(3_600_000_000),
+        1_000_u64..120_000_000
+    ];
+    let shape = prop_oneof![
+        (1_u64..40).prop_map(|burst| (true, burst)),
+        (1_u64..=240).prop_map(|resolution| (false, resolution)),
+        Just((false, 64)),
+    ];
+    (quota, window, shape).prop_map(|(quota, window, (bucket, number))| {
+        if bucket {
+            token_bucket(quota, window, number)
+        } else {
+            sliding_window(quota, window, number)
+        }
+    })
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let advance = prop_oneof![
+        8 => 0_i64..2_000,
+        8 => 0_i64..3_000_000,
+        3 => 0_i64..90_000_000,
+        1 => -5_000_i64..0,
+        1 => -SPAN_US..SPAN_US,
+    ];
+    let cost = prop_oneof![6 => Just(1_u64), 3 => 1_u64..8, 1 => 1_u64..100_000];
+    let ask = (0_usize..4, 0_usize..2, cost).prop_map(|(policy, subject, cost)| Ask {
+        policy,
+        subject,
+        cost,
+    });
+    let request = prop::collection::vec(ask, 1..4);
+    let requests = prop::collection::vec(request, 1..4);
+    let step = (advance, prop::bool::weighted(0.02), requests)
+        .prop_map(|(advance_us, reload, requests)| Step { advance_us, reload, requests });
+    prop::collection::vec(step, 90..140)
+}
+
+/// The checks of a request, each key once.
+fn checks(prefix: &str, asks: &[Ask], limits: &[Limit]) -> Vec<Check> {
+    let mut checks: Vec<Check> = Vec::new();
+    for ask in asks {
+        let mode = if ask.policy == 3 { Mode::Shadow } else { Mode::Enforce };
+        // A name without the limit: after a reload the same key meets another limit.
+        let policy = policy(&format!("p{}", ask.policy), limits[ask.policy], mode);
+        let check = check(prefix, &format!("s{}", ask.subject), &policy, ask.cost);
+        if checks.iter().all(|other| other.key != check.key) {
+            checks.push(check);
+        }
+    }
+    checks
+}
+
+#[test]
+fn scripts_and_core_decide_alike() {
+    let server = RedisServer::start();
+    let mut connection = server.connect();
+    let hash: String = redis::cmd("SCRIPT").arg("LOAD").arg(SOURCE).query(&mut connection).unwrap();
+    let connection = RefCell::new(connection);
+    let counts = RefCell::new((0_u64, 0_u64, 0_u64));
+    let soak = std::env::var_os("SLUICEGATE_SOAK").is_some();
+    let cases = if soak { SOAK_FACTOR * HISTORIES } else { HISTORIES };
+    let mut runner =
+        TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
+    let before = prop::collection::vec(limits(), 4);
+    let after = prop::collection::vec(limits(), 4);
+    runner
+        .run(&(before, after, steps()), |(before, after, steps)| {
+            let (calls, ..) = *counts.borrow();
+            let prefix = format!("h{calls}");
+            let local = LocalStore::new(100_000);
+            let (mut now, mut now_limits) = (START_US, &before);
+            for step in steps {
+                now = now.saturating_add_signed(step.advance_us).max(START_US);
+                now_limits = if step.reload { &after } else { now_limits };
+                let requests: Vec<Vec<Check>> =
+                    step.requests.iter().map(|asks| checks(&prefix, asks, now_limits)).collect();
+                let slices: Vec<&[Check]> = requests.iter().map(Vec::as_slice).collect();
+                let call = Call::new(&slices);
+                let at = Timestamp::from_micros(now);
+                let reply: Value = call
+                    .command("EVALSHA", &hash, Now::Given(at))
+                    .query(&mut *connection.borrow_mut())
+                    .expect("the script runs");
+                let shared = call.decisions(&reply).expect("the script's reply is well formed");
+                let own: Vec<Vec<Decision>> =
+                    slices.iter().map(|checks| local.decide(checks, at)).collect();
+                prop_assert_eq!(&shared, &own);
+                let mut counts = counts.borrow_mut();
+                counts.0 += 1;
+                counts.1 += own.iter().flatten().count() as u64;
+                counts.2 +=
+                    own.iter().flatten().filter(|decision| !decision.allowed).count() as u64;
+            }
+            Ok(())
+        })
+        .unwrap();
+    let (calls, decisions, denials) = counts.into_inner();
+    println!("{calls} calls, {decisions} decisions, {denials} denials");
+    assert!(decisions >= DECISIONS_MIN, "only {decisions} decisions compared");
+    assert!(denials > decisions / 20, "only {denials} denials among {decisions} decisions");
+}
+
+#[test]
+fn a_value_that_is_not_ours_counts_as_none() {
+    let server = RedisServer::start();
+    let mut connection = server.connect();
+    let now = Timestamp::from_micros(START_US);
+    let foreign: [&[u8]; 18] = [
+        b"",
+        b"x",
+        b"-5",
+        b"+5",
+        b"0x10",
+        b"1e15",
+        b" 12",
+        b"nan",
+        b"1.5",
+        b":",
+        b"12:",
+        b":12",
+        b"1:2:3",
+        b"99999999999999999999999999999999999",
+        b"\x03short",
+        b"\x03\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
+        b"\x05123456789012345678901234567890",
+        b"\xff\xfe",
+    ];
+    for limit in [token_bucket(2, 60_000_000, 2), sliding_window(2, 60_000_000, 64)] {
+        let policy = policy("p", limit, Mode::Enforce);
+        for value in foreign {
+            let check = [check("f", "s", &policy, 1)];
+            let key = check[0].key.as_str();
+            let _: () = redis::cmd("SET").arg(key).arg(value).query(&mut connection).unwrap();
+            let requests = [&check[..], &check[..], &check[..]];
+            let call = Call::new(&requests);
+            let reply: Value =
+                call.command("EVAL", SOURCE, Now::Given(now)).query(&mut connection).unwrap();
+            let decisions = call.decisions(&reply).expect("script and core read it alike");
+            let allowed: Vec<bool> = decisions.iter().map(|request| request[0].allowed).collect();
+            assert_eq!(allowed, [true, true, false], "{}", value.escape_ascii());
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! The built binary with a configuration of the test's own.
+
+use std::fs::{self, File};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use reqwest::blocking::{Client, Response};
+use serde_json::Value;
+
+use super::redis::{RedisServer, free_port, wait_until};
+
+/// The binary that this test run has built.
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_sluicegate");
+/// No request of a test takes longer, unless something hangs.
+const CLIENT_TIMEOUT: Duration = Duration::from_secs(60);
+
+static GATEWAYS: AtomicUsize = AtomicUsize::new(0);
+
+/// A running gateway; killed when dropped.
+pub(crate) struct Gateway {
+    child: Child,
+    folder: PathBuf,
+    public: SocketAddr,
+    admin: SocketAddr,
+    client: Client,
+}
+
+impl Gateway {
+    /// Starts a gateway with its own listeners and `config` (everything but `[server]` and
+    /// `[admin]`), and waits until it is ready. Further keys of `[server]` may come first.
+    pub(crate) fn start(config: &str) -> Self {
+        let mut gateway = Self::spawn(config);
+        let readyz = gateway.admin_url("/readyz");
+        let client = gateway.client.clone();
+        wait_until("the gateway to listen", || {
+            assert!(
+                gateway.child.try_wait().expect("it can be waited for").is_none(),
+                "the gateway ended:\n{}",
+                fs::read_to_string(gateway.folder.join("log")).unwrap_or_default()
+            );
+            client.get(&readyz).send().is_ok()
+        });
+        super::redis::wait_for_listener(gateway.public);
+        gateway
+    }
+
+    /// Starts a gateway and waits until Redis decides.
+    pub(crate) fn with_redis(redis: &RedisServer, store: &str, config: &str) -> Self {
+        let store = format!("[store]\nurl = \"{}\"\n{store}\n{config}", redis.url());
+        let gateway = Self::start(&store);
+        gateway.wait_for_store("up");
+        gateway
+    }
+
+    fn spawn(config: &str) -> Self {
+        let number = GATEWAYS.fetch_add(1, Ordering::Relaxed);
+        let folder =
+            std::env::temp_dir().join(format!("sluicegate-{}-{number}", std::process::id()));
+        fs::create_dir_all(&folder).expect("a folder for the test");
+        let public = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+        let admin = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+        let text =
+            format!("[server]\nlisten = [\"{public}\"]\n{config}\n[admin]\nlisten = \"{admin}\"\n");
+        fs::write(folder.join("gateway.toml"), text).expect("the configuration is written");
+        let log = File::create(folder.join("log")).expect("a log file");
+        let child = Command::new(BINARY)
+            .args(["run", "--config"])
+            .arg(folder.join("gateway.toml"))
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a second handle"))
+            .stderr(log)
+            .spawn()
+            .expect("the binary starts");
+        let client =
+            Client::builder().timeout(CLIENT_TIMEOUT).no_proxy().build().expect("a client");
+        Self { child, folder, public, admin, client }
+    }
+
+    pub(crate) fn public(&self) -> SocketAddr {
+        self.public
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.public)
+    }
+
+    pub(crate) fn admin_url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.admin)
+    }
+
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Response {
+        self.client.get(self.url(path)).send().expect("the gateway answers")
+    }
+
+    /// Waits until the readiness report gives the shared store's state as `state`.
+    pub(crate) fn wait_for_store(&self, state: &str) {
+        wait_until(&format!("the store to be {state}"), || {
+            self.readiness()["store"]["state"] == state
+        });
+    }
+
+    pub(crate) fn readiness(&self) -> Value {
+        let response = self.client.get(self.admin_url("/readyz")).send().expect("admin answers");
+        serde_json::from_str(&response.text().expect("a body")).expect("JSON")
+    }
+
+    pub(crate) fn metrics(&self) -> String {
+        let response = self.client.get(self.admin_url("/metrics")).send().expect("admin answers");
+        response.text().expect("a body")
+    }
+
+    /// The sum of all series of that name whose labels hold all of `labels`.
+    pub(crate) fn metric(&self, name: &str, labels: &[&str]) -> f64 {
+        let text = self.metrics();
+        let series = text.lines().filter(|line| {
+            let end = line.find(['{', ' ']).unwrap_or(0);
+            &line[..end] == name && labels.iter().all(|label| line.contains(label))
+        });
+        series
+            .map(|line| line.rsplit(' ').next().expect("a value").parse::<f64>().expect("a number"))
+            .sum()
+    }
+
+    /// What it has logged.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.folder.join("log")).expect("the log")
+    }
+
+    /// Replaces text in the configuration file.
+    pub(crate) fn edit(&self, from: &str, to: &str) {
+        let path = self.folder.join("gateway.toml");
+        let text = fs::read_to_string(&path).expect("the configuration");
+        assert!(text.contains(from), "`{from}` is not in the configuration");
+        fs::write(path, text.replace(from, to)).expect("the configuration is written");
+    }
+
+    /// Sends a signal by name.
+    pub(crate) fn signal(&self, name: &str) {
+        let status = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
+        assert!(status.expect("kill runs").success());
+    }
+
+    /// Waits for its end and returns its exit code.
+    pub(crate) fn wait(&mut self) -> Option<i32> {
+        let child = &mut self.child;
+        wait_until("the gateway to end", || {
+            child.try_wait().expect("it can be waited for").is_some()
+        });
+        self.child.wait().expect("it has ended").code()
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!(
+                "--- the gateway's log:\n{}",
+                fs::read_to_string(self.folder.join("log")).unwrap_or_default()
+            );
+        }
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// An upstream `app` at `address` that takes every request.
+pub(crate) fn app_at(address: SocketAddr) -> String {
+    format!(
+        "[upstreams.app]\nservers = [\"{address}\"]\n[[routes]]\npath = \"/**\"\nupstream = \"app\"\n"
+    )
+}
