@@ -76,14 +76,14 @@ fn local_store(criterion: &mut Criterion) {
                 let requests: Vec<Vec<Check>> = (0..keys)
                     .map(|key| policies.iter().map(|p| check(p, &format!("k{key}"))).collect())
                     .collect();
-                let store = LocalStore::new(4 * KEYS);
+                let store = LocalStore::new(KEYS * 2_048, true);
                 let (mut now, mut turn) = (START, 0);
                 let id = format!("{name}/{} policies", policies.len());
                 group.bench_function(BenchmarkId::new(id, format!("{keys} keys")), |bencher| {
                     bencher.iter(|| {
                         now = now.after(Micros::new(10));
                         turn = (turn + 7_919) % keys;
-                        black_box(store.decide(&requests[turn], now))
+                        black_box(store.decide(&requests[turn], now, 1))
                     });
                 });
             }

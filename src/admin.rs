@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::limit::SystemClock;
 use crate::limiter::Limiter;
-use crate::metrics::{Metrics, StoreReading};
+use crate::metrics::{LocalReading, Metrics, StoreReading};
 use crate::store::breaker::Position;
 
 /// The pages of the operator.
@@ -62,10 +62,14 @@ impl Admin {
                 faults: status.faults().map(|(kind, count)| (kind.name(), count)).collect(),
             }
         });
+        let local = LocalReading {
+            entries: self.limiter.local_entries(),
+            instances: self.limiter.instances(),
+        };
         Page {
             status: StatusCode::OK,
             content_type: "text/plain; version=0.0.4",
-            body: self.metrics.expose(reading.as_ref(), self.limiter.local_entries()),
+            body: self.metrics.expose(reading.as_ref(), local),
         }
     }
 
@@ -90,6 +94,7 @@ impl Admin {
             "state": if up { "up" } else { "away" },
             "breaker": status.position().name(),
             "latency_seconds": latency,
+            "instances": self.limiter.instances(),
         })
     }
 }

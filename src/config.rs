@@ -8,6 +8,7 @@ mod expand;
 mod reader;
 mod secret;
 mod sections;
+mod size;
 mod value;
 
 use std::fmt;
@@ -135,8 +136,11 @@ pub struct Store {
     pub deny_cache: Duration,
     /// What every key begins with.
     pub key_prefix: String,
-    /// Most keys that this gateway's own memory holds.
-    pub local_entries: usize,
+    /// Gateways that share the quotas when each decides by itself; absent: as many as were last
+    /// counted in Redis.
+    pub expected_instances: Option<u64>,
+    /// Most bytes that this gateway's own states take.
+    pub local_memory: usize,
 }
 
 /// Which store keeps the counts.

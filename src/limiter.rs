@@ -12,6 +12,7 @@ use crate::limit::{Check, Clock, Decision, OnStoreError, Provenance, Timestamp, 
 use crate::store::deny_cache::{DenyCache, Known, Turn};
 use crate::store::local::LocalStore;
 use crate::store::redis::{FaultKind, RedisStore};
+use crate::store::script::Answer;
 
 /// The decision path over the stores.
 #[derive(Debug)]
@@ -19,6 +20,7 @@ pub struct Limiter<C> {
     shared: Option<Shared>,
     local: LocalStore,
     clock: C,
+    expected_instances: Option<u64>,
 }
 
 /// The shared store and what is remembered of its denials.
@@ -34,8 +36,16 @@ pub struct Shared {
 
 impl<C: Clock> Limiter<C> {
     /// A limiter over `shared`, falling back to `local`; without `shared`, over `local` alone.
-    pub const fn new(shared: Option<Shared>, local: LocalStore, clock: C) -> Self {
-        Self { shared, local, clock }
+    ///
+    /// `local` takes this gateway's share of every quota: one of `expected_instances`, or else of
+    /// as many as were last counted.
+    pub const fn new(
+        shared: Option<Shared>,
+        local: LocalStore,
+        clock: C,
+        expected_instances: Option<u64>,
+    ) -> Self {
+        Self { shared, local, clock, expected_instances }
     }
 
     /// Decides all checks of one request, all or nothing.
@@ -58,12 +68,25 @@ impl<C: Clock> Limiter<C> {
             return self.without_store(checks);
         }
         let (mut verdict, asked) = match shared.redis.decide(checks, left).await {
-            Ok(decisions) => (shared.verdict(checks, decisions, sent), true),
+            Ok(answer) => (self.learn(shared, checks, answer, sent), true),
             Err(fault) => (self.without_store(checks), fault.kind() != FaultKind::Away),
         };
         drop(turns);
         verdict.store_time = asked.then(|| self.clock.now().since(sent));
         verdict
+    }
+
+    /// Keeps the shared store connected, if there is one, for as long as the process runs.
+    pub async fn supervise(&self) {
+        if let Some(shared) = &self.shared {
+            shared.redis.supervise(&self.local).await;
+        }
+    }
+
+    /// Gateways that share the quotas when each decides by itself.
+    pub fn instances(&self) -> u64 {
+        let counted = || self.shared.as_ref().map_or(1, |shared| shared.redis.instances());
+        self.expected_instances.unwrap_or_else(counted)
     }
 
     /// The shared store, for those who watch over it.
@@ -77,8 +100,23 @@ impl<C: Clock> Limiter<C> {
     }
 
     fn locally(&self, checks: &[Check]) -> Vec<Outcome> {
-        let decisions = self.local.decide(checks, self.clock.now());
+        let now = self.shared.as_ref().map_or_else(|| self.clock.now(), |s| s.redis.now());
+        let decisions = self.local.decide(checks, now, self.instances());
         outcomes(checks, decisions, Provenance::Local)
+    }
+
+    /// Remembers what the shared store told: its denials, and every state, so that a share is one
+    /// of what is left.
+    fn learn(
+        &self,
+        shared: &Shared,
+        checks: &[Check],
+        mut answer: Answer,
+        sent: Timestamp,
+    ) -> Verdict {
+        self.local.learn(checks, &answer.standings, answer.now);
+        let decisions = answer.decisions.pop().unwrap_or_default();
+        shared.verdict(checks, decisions, sent)
     }
 
     /// Rule 8: if an enforced policy says `deny`, the request is refused and nothing is charged;

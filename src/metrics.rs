@@ -34,6 +34,7 @@ pub struct Metrics {
     config_reloads: IntCounterVec,
     in_flight: IntGauge,
     local_entries: IntGauge,
+    instances: IntGauge,
     /// One scrape at a time brings the store's own counters over.
     scrape: Mutex<()>,
 }
@@ -45,6 +46,15 @@ struct StoreSeries {
     errors: IntCounterVec,
     up: IntGauge,
     breaker: IntGauge,
+}
+
+/// How the local store is at the moment of a scrape.
+#[derive(Clone, Copy, Debug)]
+pub struct LocalReading {
+    /// States in it.
+    pub entries: usize,
+    /// Gateways that share the quotas.
+    pub instances: u64,
 }
 
 /// What the store counts itself, as it stands at a scrape.
@@ -130,6 +140,11 @@ impl Metrics {
                 "local_entries",
                 "States in the local store, those that say nothing any more included.",
             )?,
+            instances: gauge(
+                &registry,
+                "instances",
+                "Gateways that share the quotas when each decides by itself.",
+            )?,
             scrape: Mutex::new(()),
             registry,
         };
@@ -194,12 +209,13 @@ impl Metrics {
 
     /// The whole exposition, with the readings of the moment. `store` is `None` where there is no
     /// shared store; then it is neither up nor down and has no errors.
-    pub fn expose(&self, store: Option<&StoreReading>, local_entries: usize) -> String {
+    pub fn expose(&self, store: Option<&StoreReading>, local: LocalReading) -> String {
         let _one_at_a_time = self.scrape.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(reading) = store {
             self.store.show(reading);
         }
-        self.local_entries.set(i64::try_from(local_entries).unwrap_or(i64::MAX));
+        self.local_entries.set(i64::try_from(local.entries).unwrap_or(i64::MAX));
+        self.instances.set(i64::try_from(local.instances).unwrap_or(i64::MAX));
         let mut text = Vec::new();
         match TextEncoder::new().encode(&self.registry.gather(), &mut text) {
             Ok(()) => String::from_utf8_lossy(&text).into_owned(),

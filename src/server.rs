@@ -169,7 +169,7 @@ fn upstreams(config: &Config) -> Vec<Arc<Upstream>> {
 
 fn limiter(config: &Config, clock: SystemClock) -> Result<Limiter<SystemClock>, SetupError> {
     let store = &config.store;
-    let local = LocalStore::new(store.local_entries);
+    let local = LocalStore::new(store.local_memory, store.kind == StoreKind::Redis);
     let shared = match store.kind {
         StoreKind::Local => None,
         StoreKind::Redis => {
@@ -184,7 +184,7 @@ fn limiter(config: &Config, clock: SystemClock) -> Result<Limiter<SystemClock>, 
             Some(Shared { redis: Arc::new(redis), deny_cache })
         }
     };
-    Ok(Limiter::new(shared, local, clock))
+    Ok(Limiter::new(shared, local, clock, store.expected_instances))
 }
 
 /// Pingora's settings. Each default that would hurt is set: see the table in `ARCHITECTURE.md`.

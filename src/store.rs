@@ -5,6 +5,8 @@
 
 pub mod breaker;
 pub mod deny_cache;
+pub mod instances;
 pub mod local;
 pub mod redis;
 pub mod script;
+mod value;

@@ -26,6 +26,7 @@ const TICK_MIN_US: u64 = 32;
 pub struct SlidingWindow {
     quota: Quota,
     tick: u64,
+    shares: u64,
 }
 
 /// What a store keeps for a key.
@@ -64,7 +65,18 @@ impl SlidingWindow {
         if resolution == 0 || resolution > RESOLUTION_MAX {
             return Err(LimitError::Resolution(resolution));
         }
-        Ok(Self { quota, tick: quota.window().get().div_ceil(resolution).max(TICK_MIN_US) })
+        let tick = quota.window().get().div_ceil(resolution).max(TICK_MIN_US);
+        Ok(Self { quota, tick, shares: 1 })
+    }
+
+    /// One of `shares` equal shares of this limit: the same log, but a unit counts as `shares`
+    /// units. So a log of the whole limit is a log of the share, and what all shares admit on top
+    /// of it is no more than the whole would. Who asks for more than the share, and for no more
+    /// than the quota, is admitted by an empty log.
+    #[must_use]
+    pub const fn among(mut self, shares: u64) -> Self {
+        self.shares = shares;
+        self
     }
 
     /// The quota.
@@ -97,12 +109,12 @@ impl SlidingWindow {
 
     /// Whether `cost` more units fit.
     pub const fn has_room(&self, live: &Live, cost: u64) -> bool {
-        live.used + cost <= self.quota.units()
+        cost <= self.quota.units() && live.used + self.room_for(cost) <= self.quota.units()
     }
 
     /// Counts `cost` units at `now`.
     pub fn charge(&self, live: &mut Live, cost: u64, now: Timestamp) {
-        live.add(Record { index: self.tick_of(now), units: cost });
+        live.add(Record { index: self.tick_of(now), units: cost * self.shares });
     }
 
     /// What to store for `live`.
@@ -112,7 +124,8 @@ impl SlidingWindow {
 
     /// Units left.
     pub const fn remaining(&self, live: &Live) -> u64 {
-        self.quota.units().saturating_sub(live.used)
+        let units = self.quota.units().saturating_sub(live.used) / self.shares;
+        if units == 0 && live.used == 0 { 1 } else { units }
     }
 
     /// Time until `cost` units fit, if nothing else happens; `None` if they never will.
@@ -120,14 +133,42 @@ impl SlidingWindow {
         if cost > self.quota.units() {
             return None;
         }
-        let excess = (live.used + cost).saturating_sub(self.quota.units());
+        let excess = (live.used + self.room_for(cost)).saturating_sub(self.quota.units());
         Some(self.time_until_freed(live, excess, now))
     }
 
     /// Time until one more unit is there than now; zero when nothing is used.
     pub fn reset_after(&self, live: &Live, now: Timestamp) -> Micros {
-        let above = live.used.saturating_sub(self.quota.units());
-        self.time_until_freed(live, (above + 1).min(live.used), now)
+        let next = live.used + self.room_for(self.remaining(live) + 1);
+        let excess = next.saturating_sub(self.quota.units());
+        self.time_until_freed(live, excess.min(live.used), now)
+    }
+
+    /// Time until nothing counts any more.
+    pub fn empty_after(&self, live: &Live, now: Timestamp) -> Micros {
+        self.time_until_freed(live, live.used, now)
+    }
+
+    /// The share of the quota that is used, in millionths.
+    pub const fn used_share(&self, live: &Live) -> u64 {
+        (live.used as u128 * 1_000_000 / self.quota.units() as u128) as u64
+    }
+
+    /// For each tick the larger count of two logs.
+    pub fn worse(a: &Live, b: &Live) -> Live {
+        a.combined(b, u64::max)
+    }
+
+    /// `live` and besides what `later` was charged beyond `earlier`, counted as one of `parts`.
+    pub fn carry(live: &Live, earlier: &Live, later: &Live, parts: u64) -> Live {
+        let charged = later.combined(earlier, u64::saturating_sub);
+        live.combined(&charged, |units, more| units + more.div_ceil(parts))
+    }
+
+    /// Units that must be free for `cost` units: all of them if they count for more.
+    const fn room_for(&self, cost: u64) -> u64 {
+        let units = cost * self.shares;
+        if units < self.quota.units() { units } else { self.quota.units() }
     }
 
     /// Time until at least `units` of what is used no longer count.
@@ -168,6 +209,27 @@ impl Live {
         match self.records.last_mut() {
             Some(last) if last.index == new.index => last.units += new.units,
             _ => self.records.push(new),
+        }
+    }
+
+    /// Both logs tick by tick: `units` of what this one and the other have in it.
+    fn combined(&self, other: &Self, units: impl Fn(u64, u64) -> u64) -> Self {
+        let repaired = self.repaired || other.repaired;
+        let mut both = Self { records: Vec::new(), used: 0, repaired };
+        let (mut mine, mut theirs) =
+            (self.records.iter().peekable(), other.records.iter().peekable());
+        loop {
+            let index = match (mine.peek(), theirs.peek()) {
+                (Some(a), Some(b)) => a.index.min(b.index),
+                (Some(one), None) | (None, Some(one)) => one.index,
+                (None, None) => return both,
+            };
+            let a = mine.next_if(|record| record.index == index).map_or(0, |record| record.units);
+            let b = theirs.next_if(|record| record.index == index).map_or(0, |record| record.units);
+            let units = units(a, b);
+            if units > 0 {
+                both.add(Record { index, units });
+            }
         }
     }
 }

@@ -27,7 +27,6 @@ pub enum State {
 /// A limit applied to one state at one moment.
 #[derive(Clone, Debug)]
 pub struct Standing {
-    limit: Limit,
     now: Timestamp,
     level: Level,
     charged: bool,
@@ -74,6 +73,15 @@ impl Limit {
         }
     }
 
+    /// One of `shares` equal shares of this limit, over the same states.
+    #[must_use]
+    pub const fn among(self, shares: u64) -> Self {
+        match self {
+            Self::TokenBucket(bucket) => Self::TokenBucket(bucket.among(shares)),
+            Self::SlidingWindow(window) => Self::SlidingWindow(window.among(shares)),
+        }
+    }
+
     /// How `stored` stands at `now`. A state of the other algorithm counts as absent.
     pub fn read(&self, stored: Option<&State>, now: Timestamp) -> Standing {
         let level = match self {
@@ -92,7 +100,7 @@ impl Limit {
                 Level::SlidingWindow(*window, window.read(log, now))
             }
         };
-        Standing { limit: *self, now, level, charged: false }
+        Standing { now, level, charged: false }
     }
 }
 
@@ -158,9 +166,55 @@ impl Standing {
         }
     }
 
+    /// Time until the state says no more than its absence would.
+    pub fn empty_after(&self) -> Micros {
+        match &self.level {
+            Level::TokenBucket(bucket, debt) => bucket.empty_after(debt),
+            Level::SlidingWindow(window, live) => window.empty_after(live, self.now),
+        }
+    }
+
     /// The share of the limit that is used, in millionths: what losing this state would give away.
     pub const fn used_share(&self) -> u64 {
-        let cap = self.limit.cost_max();
-        (cap.saturating_sub(self.remaining())).saturating_mul(1_000_000) / cap
+        match &self.level {
+            Level::TokenBucket(bucket, debt) => bucket.used_share(debt),
+            Level::SlidingWindow(window, live) => window.used_share(live),
+        }
+    }
+
+    /// The worse of two standings of one limit at one moment: neither forgets what the other
+    /// knows.
+    #[must_use]
+    pub fn worse(mut self, other: &Self) -> Self {
+        match (&mut self.level, &other.level) {
+            (Level::TokenBucket(_, mine), Level::TokenBucket(_, theirs)) => {
+                *mine = TokenBucket::worse(*mine, *theirs);
+            }
+            (Level::SlidingWindow(_, mine), Level::SlidingWindow(_, theirs)) => {
+                *mine = SlidingWindow::worse(mine, theirs);
+            }
+            _ => {}
+        }
+        self
+    }
+
+    /// This standing and besides what `later` was charged beyond `earlier`, one of `parts` of it.
+    /// All three are of one limit at one moment; `later` grew out of `earlier`.
+    #[must_use]
+    pub fn carry(mut self, earlier: &Self, later: &Self, parts: u64) -> Self {
+        match (&mut self.level, &earlier.level, &later.level) {
+            (
+                Level::TokenBucket(bucket, mine),
+                Level::TokenBucket(_, earlier),
+                Level::TokenBucket(_, later),
+            ) => *mine = bucket.carry(*mine, *earlier, *later, parts),
+            (
+                Level::SlidingWindow(_, mine),
+                Level::SlidingWindow(_, earlier),
+                Level::SlidingWindow(_, later),
+            ) => *mine = SlidingWindow::carry(mine, earlier, later, parts),
+            _ => {}
+        }
+        self
     }
 }

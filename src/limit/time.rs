@@ -74,6 +74,9 @@ impl fmt::Display for Micros {
 // === impl Timestamp ===
 
 impl Timestamp {
+    /// The beginning of 1970: before everything.
+    pub const EPOCH: Self = Self(0);
+
     /// The moment `micros` microseconds after the epoch.
     pub const fn from_micros(micros: u64) -> Self {
         Self(micros)
@@ -88,6 +91,17 @@ impl Timestamp {
     #[must_use]
     pub const fn after(self, span: Micros) -> Self {
         Self(self.0.saturating_add(span.0))
+    }
+
+    /// The moment `micros` microseconds later, or earlier if it is negative.
+    #[must_use]
+    pub const fn moved(self, micros: i64) -> Self {
+        Self(self.0.saturating_add_signed(micros))
+    }
+
+    /// Microseconds from `other` to here; negative if `other` is later.
+    pub const fn ahead_of(self, other: Self) -> i64 {
+        self.0.wrapping_sub(other.0).cast_signed()
     }
 
     /// The span from `earlier` to here; zero if `earlier` is in fact later.

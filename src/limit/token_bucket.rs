@@ -26,6 +26,7 @@ pub struct TokenBucket {
     numerator: u64,
     denominator: u64,
     cap: u64,
+    shares: u64,
 }
 
 /// What a store keeps for a key: when the bucket will be full, to the part of a microsecond.
@@ -63,7 +64,18 @@ impl TokenBucket {
             let burst_max = (cap_max / u128::from(numerator)) as u64;
             return Err(LimitError::Inexact { burst_max });
         }
-        Ok(Self { quota, burst, numerator, denominator: quota.units() / divisor, cap: cap as u64 })
+        let denominator = quota.units() / divisor;
+        Ok(Self { quota, burst, numerator, denominator, cap: cap as u64, shares: 1 })
+    }
+
+    /// One of `shares` equal shares of this bucket: the same debt, but a unit costs as much as
+    /// `shares` units. So a state of the whole bucket is a state of the share, and what all shares
+    /// admit from it is no more than the whole would. Who asks for more than the share, and for no
+    /// more than the burst, is admitted by an empty bucket.
+    #[must_use]
+    pub const fn among(mut self, shares: u64) -> Self {
+        self.shares = shares;
+        self
     }
 
     /// The sustained rate.
@@ -92,20 +104,21 @@ impl TokenBucket {
         };
         let ahead = i128::from(at.as_micros()) - i128::from(now.as_micros());
         let debt = ahead * i128::from(self.denominator) + i128::from(parts);
-        if debt > i128::from(self.cap) {
-            return Debt { parts: self.cap, repaired: true };
+        let worst = self.cap * self.shares;
+        if debt > i128::from(worst) {
+            return Debt { parts: worst, repaired: true };
         }
         Debt { parts: u64::try_from(debt).unwrap_or(0), repaired: false }
     }
 
     /// Whether `cost` more units fit.
     pub const fn has_room(&self, debt: &Debt, cost: u64) -> bool {
-        cost <= self.burst && debt.parts + cost * self.numerator <= self.cap
+        cost <= self.burst && debt.parts + self.room_for(cost) <= self.cap
     }
 
     /// The debt after `cost` more units. Only for a cost that [`Self::has_room`] for.
     pub const fn charge(&self, debt: &mut Debt, cost: u64) {
-        debt.parts += cost * self.numerator;
+        debt.parts += self.price(cost);
     }
 
     /// What to store for `debt`.
@@ -118,7 +131,8 @@ impl TokenBucket {
 
     /// Units admitted at once, now.
     pub const fn remaining(&self, debt: &Debt) -> u64 {
-        (self.cap - debt.parts) / self.numerator
+        let units = self.cap.saturating_sub(debt.parts) / self.price(1);
+        if units == 0 && debt.parts == 0 { 1 } else { units }
     }
 
     /// Time until `cost` units fit; `None` if they never will.
@@ -126,18 +140,47 @@ impl TokenBucket {
         if cost > self.burst {
             return None;
         }
-        let over = (debt.parts + cost * self.numerator).saturating_sub(self.cap);
+        let over = (debt.parts + self.room_for(cost)).saturating_sub(self.cap);
         Some(Micros::new(over.div_ceil(self.denominator)))
     }
 
     /// Time until one more unit is there than now; zero when the bucket is full.
     pub const fn reset_after(&self, debt: &Debt) -> Micros {
         let next = self.remaining(debt) + 1;
-        if next > self.burst {
-            return Micros::ZERO;
-        }
-        let over = (debt.parts + next * self.numerator) - self.cap;
+        let over = (debt.parts + self.room_for(next)).saturating_sub(self.cap);
         Micros::new(over.div_ceil(self.denominator))
+    }
+
+    /// Time until nothing is left of `debt`.
+    pub const fn empty_after(&self, debt: &Debt) -> Micros {
+        Micros::new(debt.parts.div_ceil(self.denominator))
+    }
+
+    /// The share of the bucket that is used, in millionths.
+    pub const fn used_share(&self, debt: &Debt) -> u64 {
+        (debt.parts as u128 * 1_000_000 / self.cap as u128) as u64
+    }
+
+    /// The larger of two debts.
+    pub fn worse(a: Debt, b: Debt) -> Debt {
+        Debt { parts: a.parts.max(b.parts), repaired: a.repaired || b.repaired }
+    }
+
+    /// `debt` and besides what `later` was charged beyond `earlier`, counted as one of `parts`.
+    pub fn carry(&self, debt: Debt, earlier: Debt, later: Debt, parts: u64) -> Debt {
+        let charged = later.parts.saturating_sub(earlier.parts).div_ceil(parts);
+        Debt { parts: (debt.parts + charged).min(self.cap * self.shares), ..debt }
+    }
+
+    /// Parts that `cost` units cost.
+    const fn price(&self, cost: u64) -> u64 {
+        cost * self.numerator * self.shares
+    }
+
+    /// Parts that must be free for `cost` units: their price, or the whole bucket if that is less.
+    const fn room_for(&self, cost: u64) -> u64 {
+        let price = self.price(cost);
+        if price < self.cap { price } else { self.cap }
     }
 }
 

@@ -44,17 +44,15 @@ impl Gateway {
         for upstream in &state.upstreams {
             tokio::spawn(Upstream::keep_resolved(Arc::clone(upstream)));
         }
-        let redis = self.proxy.limiter.redis().cloned();
-        if let Some(redis) = redis.clone() {
-            tokio::spawn(async move { redis.supervise().await });
-        }
+        let limiter = Arc::clone(&self.proxy.limiter);
+        tokio::spawn(async move { limiter.supervise().await });
         let resolved = async {
             for upstream in &state.upstreams {
                 upstream.resolved().await;
             }
         };
         let tried = async {
-            if let Some(redis) = redis {
+            if let Some(redis) = self.proxy.limiter.redis() {
                 redis.tried().await;
             }
         };

@@ -1,96 +1,115 @@
 //! The local store: the same decisions from this process' memory.
 //!
-//! A fixed table, so that a spray of fresh keys costs no memory: keys fall by a secret hash into
-//! sets of `WAYS` slots. A full set gives up the slot whose limit is used least (the share of
-//! its quota, not its age): what that client gets back is the smallest gift the set has to make,
-//! and because the hash is secret nobody can aim fresh keys at somebody's set. A limited client is
-//! the last to go. Slots that say nothing any more go first.
+//! With `kind = "local"` it is the only store. Beside a shared store it is the fallback, and each
+//! gateway takes its share of every quota: a unit counts as many times as there are gateways, so
+//! that all shares together admit no more than the quota. It learns every state that the shared
+//! store tells, so that a share is one of what is left and not a fresh quota; it keeps apart what
+//! it charged itself, so that the shared store can be told of it when it is back.
 //!
-//! Sets are guarded in shards. All shards of a request are locked in one order, then everything is
-//! read, decided and written: all or nothing, as in the script.
-//!
-//! Not promised: keys are told apart by 64 bits of the hash, so two clients share a slot with a
-//! chance of 2^-61 a lookup.
+//! All shards of a request are locked in one order, then everything is read, decided and written:
+//! all or nothing, as in the script.
 
-use std::hash::{BuildHasher, RandomState};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+mod slot;
+mod table;
 
-use crate::limit::{Check, Decision, Limit, Standing, State, Timestamp, decision};
+use crate::limit::{Check, Decision, Standing, State, Timestamp, decision};
+use crate::store::value::encode;
 
-/// Slots in a set.
-const WAYS: usize = 8;
-/// Locks: enough that two cores rarely meet at one.
-const SHARDS: usize = 64;
+pub use slot::Known;
+use slot::Slot;
+use table::{Locked, Place, Table};
 
-/// The table.
+/// The store.
 #[derive(Debug)]
 pub struct LocalStore {
-    secret: RandomState,
-    shards: Vec<Mutex<Vec<Set>>>,
-    sets_per_shard: u64,
+    table: Table,
+    beside_shared: bool,
 }
 
-type Set = [Option<Slot>; WAYS];
-
-#[derive(Clone, Debug)]
-struct Slot {
-    fingerprint: u64,
-    limit: Limit,
-    state: State,
-}
-
-/// Where a key lives.
-#[derive(Clone, Copy, Debug)]
-struct Place {
-    fingerprint: u64,
-    shard: usize,
-    set: usize,
+/// Some of what the local store knows.
+#[derive(Debug)]
+pub struct Batch {
+    /// The keys.
+    pub known: Vec<Known>,
+    /// Where to go on; `None`: that was all.
+    pub next: Option<usize>,
 }
 
 // === impl LocalStore ===
 
 impl LocalStore {
-    /// A table for at least `entries` states.
-    pub fn new(entries: usize) -> Self {
-        let sets_per_shard = entries.div_ceil(WAYS * SHARDS).max(1);
-        let shard = || Mutex::new(vec![const { [const { None }; WAYS] }; sets_per_shard]);
-        Self {
-            secret: RandomState::new(),
-            shards: std::iter::repeat_with(shard).take(SHARDS).collect(),
-            sets_per_shard: sets_per_shard as u64,
-        }
+    /// A store that takes at most `memory` bytes. Only `beside_shared` does it remember what it
+    /// takes to tell a shared store of its charges.
+    pub fn new(memory: usize, beside_shared: bool) -> Self {
+        Self { table: Table::new(memory), beside_shared }
     }
 
-    /// Decides all checks of one request at `now`, all or nothing.
-    pub fn decide(&self, checks: &[Check], now: Timestamp) -> Vec<Decision> {
-        let places: Vec<Place> = checks.iter().map(|check| self.place(check)).collect();
-        let mut guards = self.lock(&places);
-        let mut standings: Vec<Standing> = checks
+    /// Decides all checks of one request at `now`, all or nothing, as one of `among` gateways that
+    /// share the quotas.
+    pub fn decide(&self, checks: &[Check], now: Timestamp, among: u64) -> Vec<Decision> {
+        let places: Vec<Place> = checks.iter().map(|check| self.table.place(&check.key)).collect();
+        let mut locked = self.table.lock(&places);
+        let (shares, mut standings): (Vec<u64>, Vec<Standing>) = checks
             .iter()
             .zip(&places)
             .map(|(check, place)| {
-                let set = &guard_of(&mut guards, place.shard)[place.set];
-                check.policy.limit.read(find(set, place.fingerprint), now)
+                let slot = locked.get(*place);
+                let among = slot.as_ref().map_or(among, |slot| slot.among(among));
+                let limit = check.policy.limit.among(among);
+                (among, slot.map_or(limit.read(None, now), |slot| slot.standing(&limit, now)))
             })
-            .collect();
+            .unzip();
         let rooms = decision::rooms(checks, &standings);
         let decisions = decision::settle(checks, &mut standings, &rooms);
-        for ((check, place), standing) in checks.iter().zip(&places).zip(&standings) {
+        for (((check, place), standing), among) in
+            checks.iter().zip(places).zip(&standings).zip(shares)
+        {
             if standing.must_be_stored() {
-                let limit = check.policy.limit;
-                let slot = Slot { fingerprint: place.fingerprint, limit, state: standing.state() };
-                put(&mut guard_of(&mut guards, place.shard)[place.set], slot, now);
+                self.store(&mut locked, place, check, standing, now, among);
             }
         }
         decisions
     }
 
+    /// Remembers what the shared store told at `now` of the keys of `checks`.
+    pub fn learn(&self, checks: &[Check], standings: &[Standing], now: Timestamp) {
+        for (check, standing) in checks.iter().zip(standings) {
+            let place = self.table.place(&check.key);
+            let mut locked = self.table.lock(&[place]);
+            if let Some(slot) = locked.get(place) {
+                slot.learn(&check.policy, standing, now);
+            } else if standing.used_share() > 0
+                && let Some(value) = encode(&check.policy.limit, &standing.state())
+            {
+                locked.put(place, Slot::learned(place.fingerprint, check, value, now), now);
+            }
+        }
+    }
+
+    /// At least `enough` keys, if there are so many from `from` on, of which the shared store has
+    /// to be told: those with charges that it does not know of, or everything that counts.
+    pub fn known(&self, from: usize, enough: usize, everything: bool, now: Timestamp) -> Batch {
+        let mut known = Vec::new();
+        for set in from..self.table.sets() {
+            if known.len() >= enough {
+                return Batch { known, next: Some(set) };
+            }
+            self.table.visit(set, |slot| known.extend(slot.known(everything, now)));
+        }
+        Batch { known, next: None }
+    }
+
+    /// The shared store has been told of `known`, and now holds `shared`.
+    pub fn settle(&self, known: &Known, shared: &State, now: Timestamp) {
+        let place = self.table.place_of(known.fingerprint);
+        if let Some(slot) = self.table.lock(&[place]).get(place) {
+            slot.settle(known, shared, now);
+        }
+    }
+
     /// States held, for the operator; those that say nothing any more included.
     pub fn len(&self) -> usize {
-        let count = |shard: &Mutex<Vec<Set>>| -> usize {
-            lock(shard).iter().map(|set| set.iter().flatten().count()).sum()
-        };
-        self.shards.iter().map(count).sum()
+        self.table.len()
     }
 
     /// Whether nothing is held.
@@ -98,51 +117,24 @@ impl LocalStore {
         self.len() == 0
     }
 
-    fn place(&self, check: &Check) -> Place {
-        let fingerprint = self.secret.hash_one(check.key.as_str());
-        Place {
-            fingerprint,
-            shard: (fingerprint % SHARDS as u64) as usize,
-            set: (fingerprint / SHARDS as u64 % self.sets_per_shard) as usize,
+    fn store(
+        &self,
+        locked: &mut Locked<'_>,
+        place: Place,
+        check: &Check,
+        standing: &Standing,
+        now: Timestamp,
+        among: u64,
+    ) {
+        let Some(value) = encode(&check.policy.limit, &standing.state()) else { return };
+        if let Some(slot) = locked.get(place) {
+            slot.charge(check, value, among);
+            locked.make_room(place, now);
+        } else {
+            let fingerprint = place.fingerprint;
+            let slot = Slot::charged(fingerprint, check, value, self.beside_shared, among);
+            locked.put(place, slot, now);
         }
-    }
-
-    /// Locks each shard of `places` once, lowest first, so that no two requests wait for each
-    /// other.
-    fn lock(&self, places: &[Place]) -> Vec<(usize, MutexGuard<'_, Vec<Set>>)> {
-        let mut shards: Vec<usize> = places.iter().map(|place| place.shard).collect();
-        shards.sort_unstable();
-        shards.dedup();
-        shards.into_iter().map(|shard| (shard, lock(&self.shards[shard]))).collect()
-    }
-}
-
-/// A panic while a shard was locked leaves whole slots behind, so its lock stays good.
-fn lock(shard: &Mutex<Vec<Set>>) -> MutexGuard<'_, Vec<Set>> {
-    shard.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn guard_of<'a>(
-    guards: &'a mut [(usize, MutexGuard<'_, Vec<Set>>)],
-    shard: usize,
-) -> &'a mut Vec<Set> {
-    let at = guards.partition_point(|(locked, _)| *locked < shard);
-    &mut guards[at].1
-}
-
-fn find(set: &Set, fingerprint: u64) -> Option<&State> {
-    set.iter().flatten().find(|slot| slot.fingerprint == fingerprint).map(|slot| &slot.state)
-}
-
-/// Stores `new` in its own slot, else in a free one, else in that of the least used limit.
-fn put(set: &mut Set, new: Slot, now: Timestamp) {
-    let cost_of_losing = |slot: &Option<Slot>| match slot {
-        Some(slot) if slot.fingerprint == new.fingerprint => 0,
-        None => 1,
-        Some(slot) => 2 + slot.limit.read(Some(&slot.state), now).used_share(),
-    };
-    if let Some(slot) = set.iter_mut().min_by_key(|slot| cost_of_losing(slot)) {
-        *slot = Some(new);
     }
 }
 
@@ -152,6 +144,6 @@ mod tests {
 
     #[test]
     fn a_slot_is_as_small_as_the_documentation_says() {
-        assert!(size_of::<Option<Slot>>() <= 112, "{}", size_of::<Option<Slot>>());
+        assert_eq!(table::SLOT_BYTES, 512);
     }
 }

@@ -9,12 +9,18 @@
 //! Not promised: a call that timed out may still have been carried out; then the request was
 //! charged both here and locally.
 
+mod advice;
 mod fault;
+mod heartbeat;
 mod link;
+mod restore;
+mod scripts;
 mod status;
 mod supervisor;
+mod teller;
 
 use std::fmt;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -24,9 +30,11 @@ use redis::{Client, IntoConnectionInfo, ProtocolVersion, RedisError};
 use tokio::sync::Notify;
 
 use super::breaker::Breaker;
+use super::instances::Instances;
+use super::script::Answer;
 use crate::limit::token_bucket::TokenBucket;
 use crate::limit::{
-    Check, Clock, Decision, Key, Limit, LimitError, Micros, Mode, OnStoreError, Policy, Quota,
+    Check, Clock, Key, Limit, LimitError, Micros, Mode, OnStoreError, Policy, Quota, Timestamp,
 };
 
 pub use fault::{Fault, FaultKind};
@@ -49,6 +57,20 @@ pub struct RedisStore {
     broken: Notify,
     tried: Notify,
     status: Status,
+    heart: Heart,
+    instances: Mutex<Instances>,
+    /// Microseconds by which Redis' clock is ahead of this process'.
+    ahead_us: AtomicI64,
+}
+
+/// This gateway among those that share the store.
+struct Heart {
+    /// The set of gateways.
+    key: String,
+    /// This process' own.
+    name: String,
+    /// By Redis' clock.
+    beaten_at: Mutex<Option<Timestamp>>,
 }
 
 /// Why the store cannot be set up at all.
@@ -91,24 +113,28 @@ impl RedisStore {
             broken: Notify::new(),
             tried: Notify::new(),
             status: Status::new(),
+            heart: Heart {
+                key: format!("{key_prefix}:{{gateway}}:live"),
+                name: format!("{:016x}", fastrand::u64(..)),
+                beaten_at: Mutex::new(None),
+            },
+            instances: Mutex::new(Instances::new()),
+            ahead_us: AtomicI64::new(0),
         })
     }
 
     /// Decides all checks of one request in one call, which may take `longest`.
-    pub async fn decide(
-        &self,
-        checks: &[Check],
-        longest: Duration,
-    ) -> Result<Vec<Decision>, Fault> {
+    pub async fn decide(&self, checks: &[Check], longest: Duration) -> Result<Answer, Fault> {
         let Some(link) = self.link.load_full() else {
             return Err(self.count(Fault::new(FaultKind::Away, "no connection")));
         };
         match link.decide(checks, longest).await {
-            Ok(decisions) => {
+            Ok(answer) => {
                 if self.is_present(&link) {
                     self.breaker().answered();
+                    self.meet(answer.now);
                 }
-                Ok(decisions)
+                Ok(answer)
             }
             Err(fault) => Err(self.note(&link, fault)),
         }
@@ -117,6 +143,17 @@ impl RedisStore {
     /// Returns when the first attempt to connect has ended, well or not.
     pub async fn tried(&self) {
         self.tried.notified().await;
+    }
+
+    /// The present moment by Redis' clock, as it was last met: states are told in its time, and
+    /// the two clocks need not agree.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now().moved(self.ahead_us.load(Ordering::Relaxed))
+    }
+
+    /// Gateways that share the quotas, as last counted.
+    pub fn instances(&self) -> u64 {
+        lock(&self.instances).count()
     }
 
     /// What the operator sees.
@@ -149,6 +186,11 @@ impl RedisStore {
             }
         }
         self.count(fault)
+    }
+
+    /// Sets this gateway's idea of Redis' clock by an answer that has just come.
+    fn meet(&self, theirs: Timestamp) {
+        self.ahead_us.store(theirs.ahead_of(self.clock.now()), Ordering::Relaxed);
     }
 
     fn is_present(&self, link: &Arc<Link>) -> bool {

@@ -5,9 +5,8 @@
 
 use redis::{Cmd, Value, cmd};
 
-use crate::limit::sliding_window::{Log, Record};
-use crate::limit::token_bucket::Tat;
-use crate::limit::{Check, Decision, Key, Limit, Standing, State, Timestamp, decision, quota};
+use super::value::decode;
+use crate::limit::{Check, Decision, Key, Limit, Standing, Timestamp, decision};
 
 /// The whole script: both algorithms, then the decision.
 pub const SOURCE: &str = concat!(
@@ -15,15 +14,6 @@ pub const SOURCE: &str = concat!(
     include_str!("../../lua/sliding_window.lua"),
     include_str!("../../lua/decide.lua"),
 );
-
-/// Lua's largest exact integer.
-const EXACT_MAX: u64 = 1 << 53;
-/// Digits of a TAT's whole microseconds.
-const TAT_DIGITS: usize = 16;
-/// Most bytes of a TAT; a longer value is not ours.
-const TAT_MAX: usize = 32;
-/// Bytes of a sliding-window value before its first running count.
-const HEAD: usize = 13;
 
 /// Which clock decides.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +31,17 @@ pub struct Call<'a> {
     keys: Vec<(&'a Key, &'a Limit)>,
     /// For each check of each request in turn, the place of its key in `keys`.
     places: Vec<usize>,
+}
+
+/// What a call came to.
+#[derive(Debug)]
+pub struct Answer {
+    /// The clock that decided.
+    pub now: Timestamp,
+    /// One list a request.
+    pub decisions: Vec<Vec<Decision>>,
+    /// Each key as it stands after the call, in the order in which the checks first name them.
+    pub standings: Vec<Standing>,
 }
 
 /// The reply is not one that the script gives: something else answered.
@@ -89,8 +90,8 @@ impl<'a> Call<'a> {
         command
     }
 
-    /// The decisions that `reply` amounts to: one list a request.
-    pub fn decisions(&self, reply: &Value) -> Result<Vec<Vec<Decision>>, Malformed> {
+    /// What `reply` amounts to.
+    pub fn answer(&self, reply: &Value) -> Result<Answer, Malformed> {
         let Value::Array(parts) = reply else { return Err(Malformed) };
         let [Value::Int(now), Value::BulkString(answers), values @ ..] = parts.as_slice() else {
             return Err(Malformed);
@@ -103,7 +104,7 @@ impl<'a> Call<'a> {
         }
         let mut places = self.places.iter();
         let each = self.requests.iter().zip(answers);
-        each.map(|(request, answer)| {
+        let decisions = each.map(|(request, answer)| {
             if answer.len() != request.len() {
                 return Err(Malformed);
             }
@@ -119,8 +120,9 @@ impl<'a> Call<'a> {
                 standings[place] = standing;
             }
             Ok(decisions)
-        })
-        .collect()
+        });
+        let decisions = decisions.collect::<Result<_, Malformed>>()?;
+        Ok(Answer { now, decisions, standings })
     }
 
     fn standings(&self, values: &[Value], now: Timestamp) -> Result<Vec<Standing>, Malformed> {
@@ -138,57 +140,4 @@ impl<'a> Call<'a> {
         })
         .collect()
     }
-}
-
-/// The state that `bytes` hold; `None` if the script did not write them, as the script has it.
-fn decode(limit: &Limit, bytes: &[u8]) -> Option<State> {
-    match limit {
-        Limit::TokenBucket(_) => decode_tat(bytes).map(State::TokenBucket),
-        Limit::SlidingWindow(_) => decode_log(bytes).map(State::SlidingWindow),
-    }
-}
-
-fn decode_tat(bytes: &[u8]) -> Option<Tat> {
-    let text = std::str::from_utf8(bytes).ok().filter(|text| text.len() <= TAT_MAX)?;
-    let (at, parts) = match text.split_once(':') {
-        Some(halves) => halves,
-        None => text.split_at_checked(TAT_DIGITS).unwrap_or((text, "")),
-    };
-    let parts = if parts.is_empty() && !text.contains(':') { "0" } else { parts };
-    Some(Tat { at: Timestamp::from_micros(number(at)?), parts: number(parts)? })
-}
-
-/// Digits and nothing else; Rust's own parser would take a sign.
-fn number(text: &str) -> Option<u64> {
-    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    if digits { text.parse().ok() } else { None }
-}
-
-fn decode_log(bytes: &[u8]) -> Option<Log> {
-    let (head, rest) = bytes.split_at_checked(HEAD)?;
-    let width = usize::from(head[0]);
-    let (tick, newest) = (big_endian(&head[1..7]), big_endian(&head[7..13]));
-    let exact = newest.checked_mul(tick).is_some_and(|end| end < EXACT_MAX);
-    if !(width == 3 || width == 6) || tick == 0 || !exact {
-        return None;
-    }
-    let (before, rest) = rest.split_at_checked(width)?;
-    let records = rest.chunks_exact(width + 1);
-    if !records.remainder().is_empty() || records.len() == 0 || records.len() > 255 {
-        return None;
-    }
-    let mut before = big_endian(before);
-    let mask = (1 << (8 * width)) - 1;
-    let records = records.map(|record| {
-        let age = newest.wrapping_sub(u64::from(record[0])) % 256;
-        let count = big_endian(&record[1..]);
-        let units = count.wrapping_sub(before) & mask;
-        before = count;
-        Record { index: newest.saturating_sub(age), units: units.min(quota::UNITS_MAX) }
-    });
-    Some(Log { tick, records: records.collect() })
-}
-
-fn big_endian(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0, |value, byte| value << 8 | u64::from(*byte))
 }

@@ -23,11 +23,11 @@ struct Client {
 impl Client {
     fn new(limit: Limit) -> Self {
         let policy = policy("p", limit, Mode::Enforce);
-        Self { store: LocalStore::new(1), policy, now: START, admitted: Vec::new() }
+        Self { store: LocalStore::new(1, false), policy, now: START, admitted: Vec::new() }
     }
 
     fn ask(&mut self, cost: u64) -> Decision {
-        let decision = self.store.decide(&[check("k", "s", &self.policy, cost)], self.now)[0];
+        let decision = self.store.decide(&[check("k", "s", &self.policy, cost)], self.now, 1)[0];
         if decision.allowed {
             self.admitted.push((self.now.as_micros(), cost));
         }
@@ -209,14 +209,14 @@ fn a_changed_policy_acts_on_the_state_that_is_there() {
 #[test]
 fn a_full_table_gives_up_the_least_used_limit() {
     // One state fits in the table eight times over a lock; fresh keys come by the thousand.
-    let store = LocalStore::new(1);
+    let store = LocalStore::new(1, false);
     let policy = policy("p", sliding_window(20, 60_000_000, 64), Mode::Enforce);
     let mut now = START;
-    let limited = |now| store.decide(&[check("k", "limited", &policy, 1)], now)[0].allowed;
+    let limited = |now| store.decide(&[check("k", "limited", &policy, 1)], now, 1)[0].allowed;
     while limited(now) {}
     for fresh in 0..20_000 {
         now = now.after(Micros::new(1_000));
-        store.decide(&[check("k", &format!("fresh{fresh}"), &policy, 1)], now);
+        store.decide(&[check("k", &format!("fresh{fresh}"), &policy, 1)], now, 1);
     }
     assert!(!limited(now), "pushed out by fresh keys");
     assert!(store.len() <= 512, "{} states in a table for 512", store.len());

@@ -21,7 +21,7 @@ fn bytes(connection: &mut redis::Connection, subject: &str, limit: Limit, times:
         let requests = [&check[..]];
         let call = Call::new(&requests);
         let reply: Value = call.command("EVAL", SOURCE, Now::Given(now)).query(connection).unwrap();
-        assert!(call.decisions(&reply).unwrap()[0][0].allowed);
+        assert!(call.answer(&reply).unwrap().decisions[0][0].allowed);
     }
     let key = check[0].key.as_str();
     let ttl: i64 = redis::cmd("PTTL").arg(key).query(connection).unwrap();

@@ -112,7 +112,7 @@ fn scripts_and_core_decide_alike() {
         .run(&(before, after, steps()), |(before, after, steps)| {
             let (calls, ..) = *counts.borrow();
             let prefix = format!("h{calls}");
-            let local = LocalStore::new(100_000);
+            let local = LocalStore::new(64 << 20, false);
             let (mut now, mut now_limits) = (START_US, &before);
             for step in steps {
                 now = now.saturating_add_signed(step.advance_us).max(START_US);
@@ -126,9 +126,10 @@ fn scripts_and_core_decide_alike() {
                     .command("EVALSHA", &hash, Now::Given(at))
                     .query(&mut *connection.borrow_mut())
                     .expect("the script runs");
-                let shared = call.decisions(&reply).expect("the script's reply is well formed");
+                let shared =
+                    call.answer(&reply).expect("the script's reply is well formed").decisions;
                 let own: Vec<Vec<Decision>> =
-                    slices.iter().map(|checks| local.decide(checks, at)).collect();
+                    slices.iter().map(|checks| local.decide(checks, at, 1)).collect();
                 prop_assert_eq!(&shared, &own);
                 let mut counts = counts.borrow_mut();
                 counts.0 += 1;
@@ -180,7 +181,7 @@ fn a_value_that_is_not_ours_counts_as_none() {
             let call = Call::new(&requests);
             let reply: Value =
                 call.command("EVAL", SOURCE, Now::Given(now)).query(&mut connection).unwrap();
-            let decisions = call.decisions(&reply).expect("script and core read it alike");
+            let decisions = call.answer(&reply).expect("script and core read it alike").decisions;
             let allowed: Vec<bool> = decisions.iter().map(|request| request[0].allowed).collect();
             assert_eq!(allowed, [true, true, false], "{}", value.escape_ascii());
         }

@@ -8,6 +8,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::{Reader, kind};
 use crate::config::diagnostic::{Mistake, Span};
+use crate::config::size::size_within;
 use crate::config::value::{self, List, Text, quote, suggest};
 
 /// Longest name of an upstream or a policy.
@@ -146,6 +147,14 @@ impl<'a> Section<'a> {
             return None;
         }
         self.parsed(key, |text| value::duration_within(text, key, &bounds))
+    }
+
+    pub(in crate::config) fn size(
+        &mut self,
+        key: &'static str,
+        bounds: RangeInclusive<u64>,
+    ) -> Option<u64> {
+        self.parsed(key, |text| size_within(text, key, &bounds))
     }
 
     /// One of the `known` words; those of `planned` are known, but not to this version.

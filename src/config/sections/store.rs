@@ -12,9 +12,10 @@ const URL_DEFAULT: &str = "redis://127.0.0.1:6379";
 const URL_HELP: &str = "as in `redis://HOST:PORT` or `unix:///PATH`";
 const PREFIX_DEFAULT: &str = "sg";
 const PREFIX_MAX: usize = 32;
-const ENTRIES_MIN: u64 = 1_000;
-const ENTRIES_MAX: u64 = 10_000_000;
-const ENTRIES_DEFAULT: usize = 100_000;
+const INSTANCES_MAX: u64 = 1_000;
+const MEMORY_MIN: u64 = 1 << 20;
+const MEMORY_MAX: u64 = 64 << 30;
+const MEMORY_DEFAULT: usize = 64 << 20;
 const TIMEOUT_MIN: Duration = Duration::from_millis(1);
 const TIMEOUT_MAX: Duration = Duration::from_secs(10);
 const TIMEOUT_DEFAULT: Duration = Duration::from_millis(20);
@@ -25,7 +26,7 @@ pub(super) fn store(mut section: Section<'_>) -> Store {
     let kinds = [("redis", StoreKind::Redis), ("local", StoreKind::Local)];
     // One topology so far: it is checked, and nothing is left to remember.
     section.word("topology", &[("single", ())], &["sentinel", "cluster"]);
-    let entries = section.integer("local_entries", ENTRIES_MIN..=ENTRIES_MAX);
+    let memory = section.size("local_memory", MEMORY_MIN..=MEMORY_MAX);
     let store = Store {
         kind: section.word("kind", &kinds, &[]).unwrap_or(StoreKind::Redis),
         url: section.parsed("url", url).unwrap_or_else(|| Secret::new(URL_DEFAULT.to_owned())),
@@ -36,9 +37,10 @@ pub(super) fn store(mut section: Section<'_>) -> Store {
         key_prefix: section
             .parsed("key_prefix", key_prefix)
             .unwrap_or_else(|| PREFIX_DEFAULT.to_owned()),
-        local_entries: entries
-            .and_then(|entries| usize::try_from(entries).ok())
-            .unwrap_or(ENTRIES_DEFAULT),
+        expected_instances: section.integer("expected_instances", 1..=INSTANCES_MAX),
+        local_memory: memory
+            .and_then(|bytes| usize::try_from(bytes).ok())
+            .unwrap_or(MEMORY_DEFAULT),
     };
     section.finish();
     store

@@ -33,6 +33,14 @@ impl Fault {
         Self { kind, detail: detail.into() }
     }
 
+    pub(super) fn unanswered() -> Self {
+        Self::new(FaultKind::Timeout, "no answer in time")
+    }
+
+    pub(super) fn malformed() -> Self {
+        Self::new(FaultKind::MalformedReply, "not a reply of the script")
+    }
+
     /// Its kind.
     pub const fn kind(&self) -> FaultKind {
         self.kind
@@ -42,8 +50,9 @@ impl Fault {
 impl From<RedisError> for Fault {
     fn from(error: RedisError) -> Self {
         let kind = match error.kind() {
-            ErrorKind::Io => FaultKind::Connection,
-            ErrorKind::Parse | ErrorKind::UnexpectedReturnType => FaultKind::MalformedReply,
+            // What cannot be parsed leaves nobody sure where the next reply begins.
+            ErrorKind::Io | ErrorKind::Parse => FaultKind::Connection,
+            ErrorKind::UnexpectedReturnType => FaultKind::MalformedReply,
             _ => FaultKind::ErrorReply,
         };
         Self::new(kind, error.to_string())

@@ -1,14 +1,15 @@
-//! A connection that has been proven, and the script calls on it.
+//! A connection to Redis, and the script calls on it.
 
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, ErrorKind, Script, ServerErrorKind, Value};
+use redis::{AsyncConnectionConfig, Client, Cmd, ErrorKind, ServerErrorKind, Value, cmd};
 use tokio::time::timeout;
 
 use super::fault::{Fault, FaultKind};
-use crate::limit::{Check, Decision};
-use crate::store::script::{Call, Now, SOURCE};
+use super::scripts::{DECIDE, Script};
+use crate::limit::Check;
+use crate::store::script::{Answer, Call, Now};
 
 /// Longest wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -20,7 +21,6 @@ const PROOFS: u32 = 3;
 /// A connection to Redis.
 pub(super) struct Link {
     connection: MultiplexedConnection,
-    script_hash: String,
 }
 
 // === impl Link ===
@@ -37,7 +37,7 @@ impl Link {
         let connection = timeout(CONNECT_TIMEOUT, opening)
             .await
             .map_err(|_| Fault::new(FaultKind::Timeout, "no connection in time"))??;
-        Ok(Self { connection, script_hash: Script::new(SOURCE).get_hash().to_owned() })
+        Ok(Self { connection })
     }
 
     /// Decides all checks of one request, within `longest`.
@@ -45,41 +45,55 @@ impl Link {
         &self,
         checks: &[Check],
         longest: Duration,
-    ) -> Result<Vec<Decision>, Fault> {
+    ) -> Result<Answer, Fault> {
         let requests = [checks];
         let call = Call::new(&requests);
-        let reply = timeout(longest, self.run(&call))
-            .await
-            .map_err(|_| Fault::new(FaultKind::Timeout, "no answer in time"))??;
-        let decided = call.decisions(&reply).ok().and_then(|mut requests| requests.pop());
-        decided.ok_or_else(|| Fault::new(FaultKind::MalformedReply, "not a reply of the script"))
+        let command = |verb: &str, script: &str| call.command(verb, script, Now::Redis);
+        let reply = self.run(&DECIDE, command, longest).await?;
+        call.answer(&reply).map_err(|_| Fault::malformed())
     }
 
     /// Runs the real script, with a write, as a request would: within the same `longest`.
-    pub(super) async fn prove(&self, probe: &Check, longest: Duration) -> Result<(), Fault> {
+    pub(super) async fn prove(&self, probe: &Check, longest: Duration) -> Result<Answer, Fault> {
         let mut attempts = 1;
         loop {
             match self.decide(std::slice::from_ref(probe), longest).await {
-                Ok(_) => return Ok(()),
-                Err(fault) if fault.kind() != FaultKind::Timeout || attempts == PROOFS => {
-                    return Err(fault);
+                Err(fault) if fault.kind() == FaultKind::Timeout && attempts < PROOFS => {
+                    attempts += 1;
                 }
-                Err(_) => attempts += 1,
+                proof => return proof,
             }
         }
     }
 
-    /// EVALSHA, and EVAL where Redis does not know the script: after a restart, a failover or a
-    /// SCRIPT FLUSH. EVAL also teaches it.
-    async fn run(&self, call: &Call<'_>) -> Result<Value, Fault> {
+    /// What Redis says of itself.
+    pub(super) async fn info(&self, longest: Duration) -> Result<String, Fault> {
         let mut connection = self.connection.clone();
-        let known = call.command("EVALSHA", &self.script_hash, Now::Redis);
-        match known.query_async(&mut connection).await {
-            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                let whole = call.command("EVAL", SOURCE, Now::Redis);
-                Ok(whole.query_async(&mut connection).await?)
+        let command = cmd("INFO");
+        let asking = command.query_async(&mut connection);
+        let said = timeout(longest, asking).await.map_err(|_| Fault::unanswered())?;
+        Ok(said?)
+    }
+
+    /// Runs `script` by `command`, which is handed EVALSHA and the hash; and EVAL and the source
+    /// where Redis does not know the script: after a restart, a failover or a SCRIPT FLUSH. EVAL
+    /// also teaches it.
+    pub(super) async fn run(
+        &self,
+        script: &Script,
+        command: impl Fn(&str, &str) -> Cmd + Sync,
+        longest: Duration,
+    ) -> Result<Value, Fault> {
+        let mut connection = self.connection.clone();
+        let running = async {
+            let known = command("EVALSHA", script.hash());
+            match known.query_async(&mut connection).await {
+                Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+                    command("EVAL", script.source()).query_async(&mut connection).await
+                }
+                answer => answer,
             }
-            answer => Ok(answer?),
-        }
+        };
+        Ok(timeout(longest, running).await.map_err(|_| Fault::unanswered())??)
     }
 }

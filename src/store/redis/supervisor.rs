@@ -1,51 +1,49 @@
-//! Keeps the store connected, for ever, and says so without flooding the log.
+//! Keeps the store connected, for ever.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::sleep;
 
+use super::advice::advice;
 use super::fault::{Fault, FaultKind};
+use super::heartbeat::Beat;
 use super::link::Link;
+use super::teller::Teller;
 use super::{RedisStore, lock};
 use crate::store::breaker::Position;
+use crate::store::local::LocalStore;
 
 /// How often a connection is probed.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
 /// A connection has settled after so many probes: then the next failure is a new story.
 const SETTLED_PROBES: u32 = 5;
-/// Connections in a row that may fail before they settle and still be told of.
-const TOLD_MAX: u32 = 3;
-
-/// Tells the operator of every change, but not of every flutter.
-#[derive(Debug, Default)]
-struct Teller {
-    told_away: bool,
-    unsettled: u32,
-}
+/// Longest wait for what Redis says of itself; no request waits for it.
+const INFO_TIMEOUT: Duration = Duration::from_secs(1);
 
 // === impl RedisStore ===
 
 impl RedisStore {
-    /// Keeps the store connected for as long as the process runs. Must run on the runtime that
-    /// also makes the calls.
-    pub async fn supervise(&self) {
+    /// Keeps the store connected for as long as the process runs, and tells it what `local` decided
+    /// without it. Must run on the runtime that also makes the calls.
+    pub async fn supervise(&self, local: &LocalStore) {
         let mut teller = Teller::default();
         loop {
             let pause = self.breaker().probe_in(self.clock.now());
             sleep(pause.into()).await;
             self.breaker().probe();
             self.show_position();
-            let fault = match self.connect().await {
-                Ok(link) => {
+            let fault = match self.connect(local, &mut teller).await {
+                Ok((link, told)) => {
                     self.publish(link);
-                    teller.up();
+                    teller.up(told);
                     self.tried.notify_one();
-                    self.watch(&mut teller).await
+                    self.watch(local, &mut teller).await
                 }
                 Err(fault) => self.count(fault),
             };
             self.tried.notify_one();
+            lock(&self.instances).disconnected();
             if self.breaker().position() != Position::Open {
                 self.breaker().failed(self.clock.now(), fastrand::f64());
             }
@@ -54,15 +52,49 @@ impl RedisStore {
         }
     }
 
-    async fn connect(&self) -> Result<Link, Fault> {
+    /// A connection on which everything has been tried that requests need, and on which Redis has
+    /// been told of what was decided without it; and of how many keys it was told.
+    async fn connect(
+        &self,
+        local: &LocalStore,
+        teller: &mut Teller,
+    ) -> Result<(Link, usize), Fault> {
         let link = Link::open(&self.client).await?;
-        self.prove(&link).await?;
-        Ok(link)
+        let mut advice = self.look(&link).await?;
+        let proven = self.prove(&link).await;
+        if proven.is_err() {
+            // What Redis says of itself may be why.
+            teller.advise(advice);
+            return proven.map(|()| (link, 0));
+        }
+        let beat = self.beat(&link).await?;
+        if let Err(refused) = &beat {
+            advice.push(format!(
+                "the gateways cannot be counted ({refused}): set `store.expected_instances`, or \
+                 grant what docs/operating.md lists"
+            ));
+        }
+        teller.advise(advice);
+        let told = self.restore(&link, local, beat.ok() != Some(Beat::Remembered)).await?;
+        Ok((link, told))
+    }
+
+    /// What Redis says of itself that would break a promise.
+    async fn look(&self, link: &Link) -> Result<Vec<String>, Fault> {
+        match link.info(INFO_TIMEOUT).await {
+            Ok(info) => Ok(advice(&info)),
+            Err(fault) if fault.kind() == FaultKind::ErrorReply => Ok(vec![format!(
+                "cannot look at this Redis ({fault}): its version, role and eviction policy are \
+                 not checked; grant `+info`"
+            )]),
+            Err(fault) => Err(fault),
+        }
     }
 
     async fn prove(&self, link: &Link) -> Result<(), Fault> {
         let sent = self.clock.now();
-        link.prove(&self.probe, self.timeout).await?;
+        let answer = link.prove(&self.probe, self.timeout).await?;
+        self.meet(answer.now);
         self.status.took(self.clock.now().since(sent));
         Ok(())
     }
@@ -76,7 +108,7 @@ impl RedisStore {
     }
 
     /// Returns when the connection has failed: by the fault of a call or of the regular probe.
-    async fn watch(&self, teller: &mut Teller) -> Fault {
+    async fn watch(&self, local: &LocalStore, teller: &mut Teller) -> Fault {
         let mut probes = 0;
         loop {
             let broken = async {
@@ -85,19 +117,12 @@ impl RedisStore {
                     self.broken.notified().await;
                 }
             };
-            let proof = async {
-                sleep(PROBE_EVERY).await;
-                match self.link.load_full() {
-                    Some(link) => self.prove(&link).await,
-                    None => Ok(()),
-                }
-            };
             let proven = tokio::select! {
                 () = broken => {
                     let cause = lock(&self.cause).take();
                     return cause.unwrap_or_else(|| Fault::new(FaultKind::Away, "given up"));
                 }
-                proven = proof => proven,
+                proven = self.look_after(local) => proven,
             };
             if let Err(fault) = proven {
                 self.link.store(None);
@@ -110,72 +135,14 @@ impl RedisStore {
             }
         }
     }
-}
 
-// === impl Teller ===
-
-impl Teller {
-    fn up(&mut self) {
-        if self.unsettled < TOLD_MAX {
-            tracing::info!("redis decides: connected");
-            self.told_away = false;
-        }
-    }
-
-    fn away(&mut self, fault: &Fault) {
-        if self.told_away {
-            return;
-        }
-        self.told_away = true;
-        self.unsettled += 1;
-        if self.unsettled < TOLD_MAX {
-            tracing::warn!(%fault, "redis is away: deciding without it until it answers");
-        } else {
-            tracing::warn!(%fault, "redis keeps going away: deciding without it; silent until a connection has held for 5 s");
-        }
-    }
-
-    fn settled(&mut self) {
-        if self.unsettled >= TOLD_MAX {
-            tracing::info!("redis decides: settled");
-        }
-        *self = Self::default();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn gone() -> Fault {
-        Fault::new(FaultKind::Connection, "broken pipe")
-    }
-
-    #[test]
-    fn flutter_is_told_of_a_few_times_and_then_not() {
-        let mut teller = Teller::default();
-        let told: Vec<bool> = (0..6)
-            .map(|_| {
-                teller.up();
-                let untold = !teller.told_away;
-                teller.away(&gone());
-                untold
-            })
-            .collect();
-        assert_eq!(told, [true, true, true, false, false, false]);
-    }
-
-    #[test]
-    fn an_outage_after_a_settled_connection_is_told_afresh() {
-        let mut teller = Teller::default();
-        for _ in 0..6 {
-            teller.up();
-            teller.away(&gone());
-        }
-        teller.up();
-        teller.settled();
-        assert!(!teller.told_away && teller.unsettled == 0);
-        teller.away(&gone());
-        assert!(teller.told_away && teller.unsettled == 1);
+    /// What a connection needs once a second.
+    async fn look_after(&self, local: &LocalStore) -> Result<(), Fault> {
+        sleep(PROBE_EVERY).await;
+        let Some(link) = self.link.load_full() else { return Ok(()) };
+        self.prove(&link).await?;
+        // Refused or not, the connection is good.
+        let _ = self.beat(&link).await?;
+        self.restore(&link, local, false).await.map(drop)
     }
 }

@@ -56,7 +56,8 @@ fn what_a_minimal_file_leaves_out_has_its_default() {
     assert_eq!(config.store.url.expose(), "redis://127.0.0.1:6379");
     assert_eq!(config.store.timeout, Duration::from_millis(20));
     assert_eq!(config.store.deny_cache, Duration::from_secs(1));
-    assert_eq!((config.store.key_prefix.as_str(), config.store.local_entries), ("sg", 100_000));
+    assert_eq!(config.store.expected_instances, None);
+    assert_eq!((config.store.key_prefix.as_str(), config.store.local_memory), ("sg", 64 << 20));
     assert!(config.policies.is_empty() && config.rules.is_empty());
     assert!(!config.exempt_preflight);
     let all =
@@ -116,7 +117,11 @@ fn every_key_is_read() {
     assert_eq!(config.store.kind, StoreKind::Local);
     assert_eq!(config.store.timeout, Duration::from_millis(250));
     assert_eq!(config.store.deny_cache, Duration::ZERO);
-    assert_eq!((config.store.key_prefix.as_str(), config.store.local_entries), ("gate.1", 1_000));
+    assert_eq!(config.store.expected_instances, Some(3));
+    assert_eq!(
+        (config.store.key_prefix.as_str(), config.store.local_memory),
+        ("gate.1", 2_048 << 10)
+    );
     assert!(config.exempt_preflight);
     let none =
         Response { ratelimit: false, x_ratelimit: false, retry_after: false, body: Body::Text };

@@ -1,0 +1,34 @@
+//! The scripts that run in Redis, each with the hash by which Redis knows it.
+
+use std::sync::OnceLock;
+
+use crate::store::script::SOURCE;
+
+/// Decides.
+pub(super) static DECIDE: Script = Script::new(SOURCE);
+/// Writes what a gateway knows better than Redis.
+pub(super) static RESTORE: Script = Script::new(include_str!("../../../lua/restore.lua"));
+/// Counts the gateways.
+pub(super) static HEARTBEAT: Script = Script::new(include_str!("../../../lua/heartbeat.lua"));
+
+/// A script.
+pub(super) struct Script {
+    source: &'static str,
+    hash: OnceLock<String>,
+}
+
+// === impl Script ===
+
+impl Script {
+    const fn new(source: &'static str) -> Self {
+        Self { source, hash: OnceLock::new() }
+    }
+
+    pub(super) const fn source(&self) -> &'static str {
+        self.source
+    }
+
+    pub(super) fn hash(&self) -> &str {
+        self.hash.get_or_init(|| redis::Script::new(self.source).get_hash().to_owned())
+    }
+}

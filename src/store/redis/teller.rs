@@ -1,0 +1,93 @@
+//! What the log is told of the store: every change, but not every flutter.
+
+use super::fault::Fault;
+
+/// Connections in a row that may fail before they settle and still be told of.
+const TOLD_MAX: u32 = 3;
+
+/// Remembers what has been told.
+#[derive(Debug, Default)]
+pub(super) struct Teller {
+    told_away: bool,
+    unsettled: u32,
+    advised: Vec<String>,
+}
+
+// === impl Teller ===
+
+impl Teller {
+    /// Whether to tell that the store is back.
+    pub(super) fn up(&mut self, told: usize) {
+        if self.unsettled < TOLD_MAX {
+            tracing::info!(restored = told, "redis decides: connected");
+            self.told_away = false;
+        }
+    }
+
+    pub(super) fn away(&mut self, fault: &Fault) {
+        if self.told_away {
+            return;
+        }
+        self.told_away = true;
+        self.unsettled += 1;
+        if self.unsettled < TOLD_MAX {
+            tracing::warn!(%fault, "redis is away: deciding without it until it answers");
+        } else {
+            tracing::warn!(%fault, "redis keeps going away: deciding without it; silent until a connection has held for 5 s");
+        }
+    }
+
+    pub(super) fn settled(&mut self) {
+        if self.unsettled >= TOLD_MAX {
+            tracing::info!("redis decides: settled");
+        }
+        self.told_away = false;
+        self.unsettled = 0;
+    }
+
+    /// Each piece of advice once, for as long as it stands.
+    pub(super) fn advise(&mut self, advice: Vec<String>) {
+        for new in advice.iter().filter(|new| !self.advised.contains(new)) {
+            tracing::warn!("{new}");
+        }
+        self.advised = advice;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fault::FaultKind;
+    use super::*;
+
+    fn gone() -> Fault {
+        Fault::new(FaultKind::Connection, "broken pipe")
+    }
+
+    #[test]
+    fn flutter_is_told_of_a_few_times_and_then_not() {
+        let mut teller = Teller::default();
+        let told: Vec<bool> = (0..6)
+            .map(|_| {
+                teller.up(0);
+                let untold = !teller.told_away;
+                teller.away(&gone());
+                untold
+            })
+            .collect();
+        assert_eq!(told, [true, true, true, false, false, false]);
+    }
+
+    #[test]
+    fn an_outage_after_a_settled_connection_is_told_afresh() {
+        let mut teller = Teller::default();
+        for _ in 0..6 {
+            teller.up(0);
+            teller.away(&gone());
+        }
+        teller.up(0);
+        teller.settled();
+        assert!(!teller.told_away && teller.unsettled == 0);
+        teller.away(&gone());
+        assert!(teller.told_away && teller.unsettled == 1);
+    }
+}

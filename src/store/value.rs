@@ -1,0 +1,170 @@
+//! A state as bytes: what the scripts store under a key. The local store keeps the same bytes, so
+//! that a state can go from one store to the other and is as small in both.
+//!
+//! The layouts are given at the top of `lua/token_bucket.lua` and `lua/sliding_window.lua`.
+
+use crate::limit::sliding_window::{Log, Record};
+use crate::limit::token_bucket::{Tat, TokenBucket};
+use crate::limit::{Limit, State, Timestamp, quota};
+
+/// Lua's largest exact integer.
+const EXACT_MAX: u64 = 1 << 53;
+/// Digits of a TAT's whole microseconds.
+const TAT_DIGITS: usize = 16;
+/// Most bytes of a TAT; a longer value is not ours.
+const TAT_MAX: usize = 32;
+/// Bytes of a sliding-window value before its first running count.
+const HEAD: usize = 13;
+/// The latest moment that has so many digits.
+const TAT_AT_MAX: u64 = 9_999_999_999_999_999;
+/// The largest denominator whose fraction rides in the integer, as three digits.
+const DENOMINATOR_SHORT: u64 = 1_000;
+/// Counts below this are written in three bytes, others in six.
+const COUNT_SHORT: u64 = 1 << 24;
+const COUNT_MAX: u64 = (1 << 48) - 1;
+
+/// The bytes of a state.
+pub(super) type Value = Box<[u8]>;
+
+/// The state that `bytes` hold; `None` if the script did not write them, as the script has it.
+pub(super) fn decode(limit: &Limit, bytes: &[u8]) -> Option<State> {
+    match limit {
+        Limit::TokenBucket(_) => decode_tat(bytes).map(State::TokenBucket),
+        Limit::SlidingWindow(_) => decode_log(bytes).map(State::SlidingWindow),
+    }
+}
+
+/// The bytes of `state`, as the script of `limit` would write them; `None` if nothing is in it.
+pub(super) fn encode(limit: &Limit, state: &State) -> Option<Value> {
+    match (limit, state) {
+        (Limit::TokenBucket(bucket), State::TokenBucket(tat)) => Some(encode_tat(bucket, tat)),
+        (_, State::SlidingWindow(log)) => encode_log(limit, log),
+        _ => None,
+    }
+}
+
+fn encode_tat(bucket: &TokenBucket, tat: &Tat) -> Value {
+    let [_, denominator, _] = bucket.parameters();
+    let at = tat.at.as_micros().min(TAT_AT_MAX);
+    let text = match tat.parts {
+        0 => format!("{at:0TAT_DIGITS$}"),
+        parts if denominator <= DENOMINATOR_SHORT => format!("{at:0TAT_DIGITS$}{parts:03}"),
+        parts => format!("{at:0TAT_DIGITS$}:{parts}"),
+    };
+    text.into_bytes().into()
+}
+
+fn encode_log(limit: &Limit, log: &Log) -> Option<Value> {
+    let newest = log.records.last()?.index;
+    let used = log.records.iter().fold(0_u64, |used, record| used.saturating_add(record.units));
+    let short = used.max(limit.quota().units()) < COUNT_SHORT;
+    let width: usize = if short { 3 } else { 6 };
+    let mut bytes = Vec::with_capacity(HEAD + width + log.records.len() * (width + 1));
+    bytes.push(width as u8);
+    push(&mut bytes, log.tick, 6);
+    push(&mut bytes, newest, 6);
+    push(&mut bytes, 0, width);
+    let mut count = 0_u64;
+    for record in &log.records {
+        // What no longer fits is far beyond every quota: full is full.
+        count = count.saturating_add(record.units).min(COUNT_MAX);
+        bytes.push((record.index % 256) as u8);
+        push(&mut bytes, count, width);
+    }
+    Some(bytes.into())
+}
+
+/// The `width` lowest bytes of `number`, the highest first.
+fn push(bytes: &mut Vec<u8>, number: u64, width: usize) {
+    bytes.extend_from_slice(&number.to_be_bytes()[8 - width..]);
+}
+
+fn decode_tat(bytes: &[u8]) -> Option<Tat> {
+    let text = std::str::from_utf8(bytes).ok().filter(|text| text.len() <= TAT_MAX)?;
+    let (at, parts) = match text.split_once(':') {
+        Some(halves) => halves,
+        None => text.split_at_checked(TAT_DIGITS).unwrap_or((text, "")),
+    };
+    let parts = if parts.is_empty() && !text.contains(':') { "0" } else { parts };
+    Some(Tat { at: Timestamp::from_micros(number(at)?), parts: number(parts)? })
+}
+
+/// Digits and nothing else; Rust's own parser would take a sign.
+fn number(text: &str) -> Option<u64> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if digits { text.parse().ok() } else { None }
+}
+
+fn decode_log(bytes: &[u8]) -> Option<Log> {
+    let (head, rest) = bytes.split_at_checked(HEAD)?;
+    let width = usize::from(head[0]);
+    let (tick, newest) = (big_endian(&head[1..7]), big_endian(&head[7..13]));
+    let exact = newest.checked_mul(tick).is_some_and(|end| end < EXACT_MAX);
+    if !(width == 3 || width == 6) || tick == 0 || !exact {
+        return None;
+    }
+    let (before, rest) = rest.split_at_checked(width)?;
+    let records = rest.chunks_exact(width + 1);
+    if !records.remainder().is_empty() || records.len() == 0 || records.len() > 255 {
+        return None;
+    }
+    let mut before = big_endian(before);
+    let mask = (1 << (8 * width)) - 1;
+    let records = records.map(|record| {
+        let age = newest.wrapping_sub(u64::from(record[0])) % 256;
+        let count = big_endian(&record[1..]);
+        let units = count.wrapping_sub(before) & mask;
+        before = count;
+        Record { index: newest.saturating_sub(age), units: units.min(quota::UNITS_MAX) }
+    });
+    Some(Log { tick, records: records.collect() })
+}
+
+fn big_endian(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0, |value, byte| value << 8 | u64::from(*byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limit::sliding_window::SlidingWindow;
+    use crate::limit::{Micros, Quota};
+
+    const NOW: Timestamp = Timestamp::from_micros(1_763_000_000_000_000);
+
+    fn back(limit: &Limit, state: &State) -> Option<State> {
+        decode(limit, &encode(limit, state).unwrap())
+    }
+
+    #[test]
+    fn a_bucket_comes_back_as_it_was() {
+        for (units, parts) in [(1, 0), (7, 3), (7, 0), (1_009, 1_000)] {
+            let quota = Quota::new(units, Micros::SECOND).unwrap();
+            let limit = Limit::TokenBucket(TokenBucket::new(quota, 5).unwrap());
+            let state = State::TokenBucket(Tat { at: NOW, parts });
+            assert_eq!(back(&limit, &state), Some(state), "{units} a second");
+        }
+    }
+
+    #[test]
+    fn a_log_comes_back_as_it_was() {
+        for (quota, units) in [(10, 3), (10, 20_000_000), (quota::UNITS_MAX, quota::UNITS_MAX / 3)]
+        {
+            let quota = Quota::new(quota, Micros::SECOND).unwrap();
+            let limit = Limit::SlidingWindow(SlidingWindow::new(quota, 64).unwrap());
+            let records = [1, 2, 60].map(|age| Record { index: 100_000 - 60 + age, units });
+            let state = State::SlidingWindow(Log { tick: 15_625, records: records.into() });
+            assert_eq!(back(&limit, &state), Some(state), "{units} units");
+        }
+    }
+
+    #[test]
+    fn an_empty_log_is_nothing() {
+        let quota = Quota::new(10, Micros::SECOND).unwrap();
+        let limit = Limit::SlidingWindow(SlidingWindow::new(quota, 64).unwrap());
+        assert_eq!(
+            encode(&limit, &State::SlidingWindow(Log { tick: 1, records: Vec::new() })),
+            None
+        );
+    }
+}

@@ -1,0 +1,280 @@
+//! What the local store promises beside a shared one, in virtual time: shares, the last state seen,
+//! and what the shared store is told when it is back.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use sluicegate::limit::{Check, Limit, Micros, Mode, Policy, Standing, State, Timestamp};
+use sluicegate::store::local::LocalStore;
+
+use crate::support::policies::{check, policy, sliding_window, token_bucket};
+
+const START: Timestamp = Timestamp::from_micros(1_763_000_000_000_000);
+const WINDOW_US: u64 = 10_000_000;
+/// So much that no set of the table overflows by chance.
+const MEMORY: usize = 64 << 20;
+
+/// A shared store that can be away and can lose its memory.
+#[derive(Default)]
+struct Shared(HashMap<String, State>);
+
+impl Shared {
+    fn decide(&mut self, check: &Check, now: Timestamp) -> (bool, Standing) {
+        let mut standing = check.policy.limit.read(self.0.get(check.key.as_str()), now);
+        let room = standing.has_room(check.cost);
+        if room {
+            standing.charge(check.cost);
+            self.0.insert(check.key.as_str().to_owned(), standing.state());
+        }
+        (room, standing)
+    }
+
+    /// As the supervisor of a gateway does.
+    fn told(&mut self, gateway: &LocalStore, everything: bool, now: Timestamp) {
+        for known in gateway.known(0, usize::MAX, everything, now).known {
+            let standing = known.on_top_of(self.0.get(&*known.key), now);
+            self.0.insert(known.key.to_string(), standing.state());
+            gateway.settle(&known, &standing.state(), now);
+        }
+    }
+
+    fn used(&self, check: &Check, now: Timestamp) -> u64 {
+        let standing = check.policy.limit.read(self.0.get(check.key.as_str()), now);
+        check.policy.limit.cost_max() - standing.remaining()
+    }
+}
+
+fn gateways(count: u64) -> Vec<LocalStore> {
+    (0..count).map(|_| LocalStore::new(MEMORY, true)).collect()
+}
+
+fn one(limit: Limit, cost: u64) -> (Arc<Policy>, Check) {
+    let policy = policy("p", limit, Mode::Enforce);
+    let check = check("k", "s", &policy, cost);
+    (policy, check)
+}
+
+fn admit_all(gateway: &LocalStore, check: &Check, now: Timestamp, among: u64) -> u64 {
+    let asking = std::iter::repeat_with(|| gateway.decide(std::slice::from_ref(check), now, among));
+    asking.take_while(|decisions| decisions[0].allowed).count() as u64
+}
+
+/// The most units admitted in any span of `span_us`, its end not included.
+fn most_within(admitted: &[u64], span_us: u64) -> u64 {
+    let within =
+        |from: &u64| admitted.iter().filter(|at| (*from..from + span_us).contains(at)).count();
+    admitted.iter().map(within).max().unwrap_or(0) as u64
+}
+
+fn limits() -> impl Strategy<Value = Limit> {
+    (1_u64..30, any::<bool>()).prop_map(|(quota, bucket)| {
+        if bucket {
+            token_bucket(quota, WINDOW_US, quota)
+        } else {
+            sliding_window(quota, WINDOW_US, 64)
+        }
+    })
+}
+
+#[derive(Clone, Debug)]
+enum Event {
+    Asks(usize),
+    Goes,
+    Comes { empty: bool, first: usize },
+}
+
+fn events() -> impl Strategy<Value = Vec<(u64, Event)>> {
+    let event = prop_oneof![
+        40 => (0_usize..4).prop_map(Event::Asks),
+        1 => Just(Event::Goes),
+        1 => (any::<bool>(), 0_usize..4).prop_map(|(empty, first)| Event::Comes { empty, first }),
+    ];
+    let pause = prop_oneof![8 => 0_u64..100_000, 2 => 0_u64..2_000_000];
+    prop::collection::vec((pause, event), 300)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn all_shares_together_admit_no_more_than_the_quota(
+        limit in limits(), count in 1_u64..8, asks in prop::collection::vec((0_u64..400_000, 0_usize..8), 300)
+    ) {
+        let (gateways, (_policy, check)) = (gateways(count), one(limit, 1));
+        let (mut now, mut admitted) = (START, Vec::new());
+        for (pause, gateway) in asks {
+            now = now.after(Micros::new(pause));
+            let gateway = &gateways[gateway % gateways.len()];
+            if gateway.decide(std::slice::from_ref(&check), now, count)[0].allowed {
+                admitted.push(now.as_micros());
+            }
+        }
+        let quota = limit.quota().units();
+        let bound = quota.max(count);
+        match limit {
+            Limit::SlidingWindow(_) => prop_assert!(most_within(&admitted, WINDOW_US) <= bound),
+            Limit::TokenBucket(_) => for (first, from) in admitted.iter().enumerate() {
+                for (last, at) in admitted.iter().enumerate().skip(first) {
+                    let units = (last - first + 1) as u64;
+                    prop_assert!(units * WINDOW_US <= bound * WINDOW_US + (at - from) * quota);
+                }
+            }
+        }
+        prop_assert!(!admitted.is_empty());
+    }
+
+    #[test]
+    fn outages_admit_twice_the_quota_in_a_window_at_most(
+        quota in 1_u64..30, count in 1_u64..5, events in events()
+    ) {
+        let limit = sliding_window(quota, WINDOW_US, 64);
+        let (mut shared, gateways, (_policy, check)) = (Shared::default(), gateways(count), one(limit, 1));
+        let (mut now, mut away, mut admitted, mut outages) = (START, false, Vec::new(), 0);
+        for (pause, event) in events {
+            now = now.after(Micros::new(pause));
+            match event {
+                Event::Asks(gateway) => {
+                    let gateway = &gateways[gateway % gateways.len()];
+                    let allowed = if away {
+                        gateway.decide(std::slice::from_ref(&check), now, count)[0].allowed
+                    } else {
+                        let (allowed, standing) = shared.decide(&check, now);
+                        gateway.learn(std::slice::from_ref(&check), &[standing], now);
+                        allowed
+                    };
+                    admitted.extend(allowed.then_some(now.as_micros()));
+                }
+                Event::Goes => away = true,
+                Event::Comes { empty, first } if away => {
+                    (away, outages) = (false, outages + 1);
+                    if empty {
+                        shared.0.clear();
+                    }
+                    for number in 0..gateways.len() {
+                        shared.told(&gateways[(first + number) % gateways.len()], empty, now);
+                    }
+                }
+                Event::Comes { .. } => {}
+            }
+        }
+        let most = most_within(&admitted, WINDOW_US);
+        prop_assert!(most <= 2 * quota.max(count), "{most} of {quota} with {count} gateways");
+        if outages == 0 && !away {
+            prop_assert!(most <= quota);
+        }
+    }
+}
+
+#[test]
+fn a_share_is_one_of_what_was_left() {
+    for limit in [sliding_window(10, WINDOW_US, 64), token_bucket(10, WINDOW_US, 10)] {
+        let (mut shared, gateways, (_policy, check)) =
+            (Shared::default(), gateways(2), one(limit, 1));
+        for _ in 0..6 {
+            let (_, standing) = shared.decide(&check, START);
+            gateways[0].learn(std::slice::from_ref(&check), &[standing], START);
+        }
+        assert_eq!(admit_all(&gateways[0], &check, START, 2), 2, "half of the four that were left");
+        assert_eq!(admit_all(&gateways[1], &check, START, 2), 5, "it knows nothing of this client");
+    }
+}
+
+#[test]
+fn more_gateways_than_quota_admit_one_each() {
+    for limit in [sliding_window(2, WINDOW_US, 64), token_bucket(2, WINDOW_US, 2)] {
+        let (gateways, (_policy, check)) = (gateways(5), one(limit, 1));
+        for gateway in &gateways {
+            assert_eq!(admit_all(gateway, &check, START, 5), 1);
+        }
+    }
+}
+
+#[test]
+fn a_cost_above_the_share_is_admitted_when_nothing_is_used() {
+    for limit in [sliding_window(10, WINDOW_US, 64), token_bucket(10, WINDOW_US, 10)] {
+        let (gateways, (_policy, check)) = (gateways(1), one(limit, 8));
+        assert_eq!(admit_all(&gateways[0], &check, START, 4), 1);
+        let after_a_window = START.after(Micros::new(WINDOW_US * 4 + WINDOW_US / 32));
+        assert_eq!(
+            admit_all(&gateways[0], &check, after_a_window, 4),
+            1,
+            "not locked out for good"
+        );
+    }
+}
+
+#[test]
+fn a_store_that_came_back_empty_grants_nothing_afresh() {
+    for limit in [sliding_window(10, WINDOW_US, 64), token_bucket(10, WINDOW_US, 10)] {
+        let (mut shared, gateways, (_policy, check)) =
+            (Shared::default(), gateways(2), one(limit, 1));
+        for _ in 0..4 {
+            let (_, standing) = shared.decide(&check, START);
+            for gateway in &gateways {
+                gateway.learn(std::slice::from_ref(&check), std::slice::from_ref(&standing), START);
+            }
+        }
+        let locally: u64 =
+            gateways.iter().map(|gateway| admit_all(gateway, &check, START, 2)).sum();
+        assert_eq!(locally, 6, "what was left");
+        shared.0.clear();
+        for gateway in &gateways {
+            shared.told(gateway, true, START);
+        }
+        assert_eq!(shared.used(&check, START), 10);
+        // And it is told once.
+        for gateway in &gateways {
+            assert!(gateway.known(0, usize::MAX, false, START).known.is_empty());
+        }
+    }
+}
+
+#[test]
+fn what_was_admitted_without_the_store_is_charged_to_it_once() {
+    let limit = sliding_window(100, WINDOW_US, 64);
+    let (mut shared, gateways, (_policy, check)) = (Shared::default(), gateways(2), one(limit, 1));
+    let ask =
+        |gateway: &LocalStore, now| gateway.decide(std::slice::from_ref(&check), now, 2)[0].allowed;
+    for gateway in &gateways {
+        let (_, standing) = shared.decide(&check, START);
+        gateway.learn(std::slice::from_ref(&check), &[standing], START);
+        assert!(ask(gateway, START) && ask(gateway, START));
+    }
+    // Each tells its two; one more is admitted while the first is at it.
+    let known = gateways[0].known(0, usize::MAX, false, START).known;
+    assert!(ask(&gateways[0], START));
+    for known in &known {
+        let standing = known.on_top_of(shared.0.get(&*known.key), START);
+        shared.0.insert(known.key.to_string(), standing.state());
+        gateways[0].settle(known, &standing.state(), START);
+    }
+    assert_eq!(shared.used(&check, START), 2 + 2);
+    shared.told(&gateways[0], false, START);
+    assert_eq!(shared.used(&check, START), 2 + 2 + 1);
+    shared.told(&gateways[1], false, START);
+    shared.told(&gateways[1], false, START);
+    assert_eq!(shared.used(&check, START), 2 + 2 + 1 + 2);
+}
+
+#[test]
+fn an_hour_without_the_store_stays_within_memory_and_limits() {
+    const CLIENTS: usize = 500;
+    let gateway = LocalStore::new(MEMORY, true);
+    let policy = policy("p", sliding_window(10, 60_000_000, 64), Mode::Enforce);
+    let checks: Vec<Check> =
+        (0..CLIENTS).map(|c| check("k", &format!("s{c}"), &policy, 1)).collect();
+    let (mut now, mut admitted) = (START, vec![Vec::new(); CLIENTS]);
+    // A hundred requests a second.
+    for turn in 0..360_000 {
+        now = now.after(Micros::new(10_000));
+        let client = turn * 7 % CLIENTS;
+        if gateway.decide(&checks[client..=client], now, 2)[0].allowed {
+            admitted[client].push(now.as_micros());
+        }
+    }
+    assert!(gateway.len() <= CLIENTS);
+    for times in admitted {
+        assert_eq!(most_within(&times, 60_000_000), 5, "half the quota, in every minute");
+    }
+}

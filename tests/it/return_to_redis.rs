@@ -1,0 +1,121 @@
+//! What gateways tell a Redis that comes back, and what they learn from one another through it.
+
+use crate::support::app::App;
+use crate::support::gateway::{Gateway, app_at};
+use crate::support::redis::{RedisServer, wait_until};
+
+fn config(app: &App, quota: u64, algorithm: &str) -> String {
+    format!(
+        "{}[policies.p]\nquota = {quota}\nwindow = \"1h\"\nalgorithm = \"{algorithm}\"\n\
+         partition = [\"header:x-key\"]\n[[rules]]\npath = \"/**\"\npolicies = [\"p\"]\n",
+        app_at(app.address())
+    )
+}
+
+/// How many of `asked` requests for `key` pass.
+fn passed(gateway: &Gateway, key: &str, asked: usize) -> usize {
+    let ask = || {
+        let request = gateway.client().get(gateway.url("/")).header("x-key", key);
+        request.send().expect("the gateway answers").status().as_u16()
+    };
+    let statuses: Vec<u16> = std::iter::repeat_with(ask).take(asked).collect();
+    assert!(statuses.iter().all(|status| matches!(status, 200 | 429)), "{statuses:?}");
+    statuses.iter().filter(|status| **status == 200).count()
+}
+
+fn wait_for_instances(gateways: &[Gateway], count: u64) {
+    wait_until(&format!("{count} gateways to be counted"), || {
+        gateways.iter().all(|gateway| gateway.readiness()["store"]["instances"] == count)
+    });
+}
+
+fn an_empty_redis_grants_nothing(algorithm: &str) {
+    let (mut redis, app) = (RedisServer::start(), App::start());
+    let config = config(&app, 10, algorithm);
+    // A generous timeout: a slow answer of Redis would be a local decision.
+    let gateways = [(); 2].map(|()| Gateway::with_redis(&redis, "timeout = \"1s\"", &config));
+    wait_for_instances(&gateways, 2);
+    assert_eq!(passed(&gateways[0], "a", 4), 4);
+    assert_eq!(passed(&gateways[1], "a", 1), 1);
+    assert_eq!(passed(&gateways[0], "full", 12), 10);
+    redis.kill();
+    gateways.iter().for_each(|gateway| gateway.wait_for_store("away"));
+    // The first knows of four and the second of five: half of what was left, each.
+    assert_eq!(passed(&gateways[0], "a", 9), 3);
+    assert_eq!(passed(&gateways[1], "a", 9), 2);
+    assert_eq!(passed(&gateways[0], "full", 3), 0, "limited before, limited now");
+    redis.restart();
+    gateways.iter().for_each(|gateway| gateway.wait_for_store("up"));
+    for gateway in &gateways {
+        assert_eq!(passed(gateway, "a", 3), 0, "ten have been admitted");
+        assert_eq!(passed(gateway, "full", 3), 0);
+        assert!(gateway.metric("sluicegate_decisions_total", &["redis"]) > 0.0);
+    }
+    assert_eq!(passed(&gateways[1], "new", 12), 10, "who was not known has a whole quota");
+}
+
+#[test]
+fn a_redis_that_returns_empty_grants_nobody_a_fresh_window() {
+    an_empty_redis_grants_nothing("sliding-window");
+}
+
+#[test]
+fn a_redis_that_returns_empty_grants_nobody_a_fresh_bucket() {
+    an_empty_redis_grants_nothing("token-bucket");
+}
+
+#[test]
+fn a_redis_that_forgot_nothing_is_told_of_what_was_admitted_without_it() {
+    let (redis, app) = (RedisServer::start(), App::start());
+    let gateways = [(); 2].map(|()| {
+        Gateway::with_redis(&redis, "timeout = \"1s\"", &config(&app, 100, "sliding-window"))
+    });
+    wait_for_instances(&gateways, 2);
+    assert_eq!(passed(&gateways[0], "a", 10), 10);
+    assert_eq!(passed(&gateways[1], "a", 10), 10);
+    // It takes no writes for a while, and loses nothing.
+    let maxmemory = |bytes: &str| {
+        let _: () = redis::cmd("CONFIG")
+            .arg(&["SET", "maxmemory", bytes])
+            .query(&mut redis.connect())
+            .expect("it takes the setting");
+    };
+    maxmemory("1");
+    gateways.iter().for_each(|gateway| gateway.wait_for_store("away"));
+    for gateway in &gateways {
+        assert_eq!(passed(gateway, "a", 20), 20);
+    }
+    maxmemory("0");
+    gateways.iter().for_each(|gateway| gateway.wait_for_store("up"));
+    assert_eq!(passed(&gateways[0], "a", 50), 40, "20 and twice 20 were admitted");
+}
+
+#[test]
+fn expected_instances_override_the_count() {
+    let app = App::start();
+    let store = "[store]\nurl = \"redis://127.0.0.1:1\"\nexpected_instances = 4\n";
+    let gateway = Gateway::start(&format!("{store}{}", config(&app, 20, "sliding-window")));
+    gateway.wait_for_store("away");
+    assert_eq!(passed(&gateway, "a", 20), 5);
+    assert_eq!(gateway.metric("sluicegate_instances", &[]), 4.0);
+}
+
+#[test]
+fn what_would_break_a_promise_is_one_clear_warning_each() {
+    let (redis, app) = (RedisServer::start(), App::start());
+    let settings = [["maxmemory", "100mb"], ["maxmemory-policy", "noeviction"]];
+    for [name, value] in settings {
+        let _: () = redis::cmd("CONFIG")
+            .arg(&["SET", name, value])
+            .query(&mut redis.connect())
+            .expect("it takes the setting");
+    }
+    let gateway =
+        Gateway::with_redis(&redis, "timeout = \"1s\"", &config(&app, 10, "sliding-window"));
+    let log = gateway.log();
+    let warnings: Vec<&str> = log.lines().filter(|line| line.contains("WARN")).collect();
+    assert!(
+        warnings.len() == 1 && warnings[0].contains("`maxmemory-policy` is `noeviction`"),
+        "{log}"
+    );
+}
