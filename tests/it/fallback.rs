@@ -67,6 +67,21 @@ fn most_within(admitted: &[u64], span_us: u64) -> u64 {
     admitted.iter().map(within).max().unwrap_or(0) as u64
 }
 
+/// Whether no span admitted more than `times` what `limit` admits, and one unit for each of `count`
+/// gateways if that is more.
+fn within_limit(limit: &Limit, admitted: &[u64], count: u64, times: u64) -> bool {
+    let quota = limit.quota().units();
+    let bound = limit.cost_max().max(count);
+    match limit {
+        Limit::SlidingWindow(_) => most_within(admitted, WINDOW_US) <= times * bound,
+        Limit::TokenBucket(_) => admitted.iter().enumerate().all(|(first, from)| {
+            admitted[first..].iter().zip(1..).all(|(at, units): (&u64, u64)| {
+                units * WINDOW_US <= times * (bound * WINDOW_US + (at - from) * quota)
+            })
+        }),
+    }
+}
+
 fn limits() -> impl Strategy<Value = Limit> {
     (1_u64..30, any::<bool>()).prop_map(|(quota, bucket)| {
         if bucket {
@@ -110,25 +125,14 @@ proptest! {
                 admitted.push(now.as_micros());
             }
         }
-        let quota = limit.quota().units();
-        let bound = quota.max(count);
-        match limit {
-            Limit::SlidingWindow(_) => prop_assert!(most_within(&admitted, WINDOW_US) <= bound),
-            Limit::TokenBucket(_) => for (first, from) in admitted.iter().enumerate() {
-                for (last, at) in admitted.iter().enumerate().skip(first) {
-                    let units = (last - first + 1) as u64;
-                    prop_assert!(units * WINDOW_US <= bound * WINDOW_US + (at - from) * quota);
-                }
-            }
-        }
+        prop_assert!(within_limit(&limit, &admitted, count, 1));
         prop_assert!(!admitted.is_empty());
     }
 
     #[test]
     fn outages_admit_twice_the_quota_in_a_window_at_most(
-        quota in 1_u64..30, count in 1_u64..5, events in events()
+        limit in limits(), count in 1_u64..5, events in events()
     ) {
-        let limit = sliding_window(quota, WINDOW_US, 64);
         let (mut shared, gateways, (_policy, check)) = (Shared::default(), gateways(count), one(limit, 1));
         let (mut now, mut away, mut admitted, mut outages) = (START, false, Vec::new(), 0);
         for (pause, event) in events {
@@ -158,10 +162,9 @@ proptest! {
                 Event::Comes { .. } => {}
             }
         }
-        let most = most_within(&admitted, WINDOW_US);
-        prop_assert!(most <= 2 * quota.max(count), "{most} of {quota} with {count} gateways");
+        prop_assert!(within_limit(&limit, &admitted, count, 2));
         if outages == 0 && !away {
-            prop_assert!(most <= quota);
+            prop_assert!(within_limit(&limit, &admitted, 1, 1));
         }
     }
 }

@@ -58,6 +58,8 @@ impl Teller {
 mod tests {
     use super::super::fault::FaultKind;
     use super::*;
+    use crate::limit::{Micros, Timestamp};
+    use crate::store::breaker::Breaker;
 
     fn gone() -> Fault {
         Fault::new(FaultKind::Connection, "broken pipe")
@@ -75,6 +77,23 @@ mod tests {
             })
             .collect();
         assert_eq!(told, [true, true, true, false, false, false]);
+    }
+
+    #[test]
+    fn an_hour_of_outage_is_one_line_and_a_bounded_number_of_attempts() {
+        let start = Timestamp::from_micros(1_763_000_000_000_000);
+        let (mut breaker, mut teller) = (Breaker::new(start), Teller::default());
+        let (mut now, mut lines, mut attempts) = (start, 0, 0);
+        while now.since(start) < Micros::new(3_600_000_000) {
+            now = now.after(breaker.probe_in(now)).after(Micros::new(1_000));
+            breaker.probe();
+            attempts += 1;
+            breaker.failed(now, 1.0);
+            lines += u32::from(!teller.told_away);
+            teller.away(&gone());
+        }
+        assert_eq!(lines, 1);
+        assert!((3_590..3_610).contains(&attempts), "{attempts}: one a second");
     }
 
     #[test]
