@@ -4,6 +4,8 @@ use std::fmt;
 
 use redis::{ErrorKind, RedisError};
 
+use super::advice::advice;
+
 /// The shared store did not decide.
 #[derive(Clone, Debug)]
 pub struct Fault {
@@ -46,7 +48,10 @@ impl From<RedisError> for Fault {
             ErrorKind::Parse | ErrorKind::UnexpectedReturnType => FaultKind::MalformedReply,
             _ => FaultKind::ErrorReply,
         };
-        Self::new(kind, error.to_string())
+        match advice(&error) {
+            Some(advice) => Self::new(kind, format!("{advice} ({error})")),
+            None => Self::new(kind, error.to_string()),
+        }
     }
 }
 
