@@ -27,7 +27,7 @@ COPY src ./src
 RUN touch src/lib.rs src/main.rs && cargo build --locked --release
 
 FROM debian:bookworm-slim
-# Pingora reads the system's root certificates when it starts.
+# Pingora reads the system's root certificates when it starts, and TLS to Redis at each connection.
 RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates \
     && rm -rf /var/lib/apt/lists/* \

@@ -9,6 +9,7 @@ mod reader;
 mod secret;
 mod sections;
 mod size;
+mod tls;
 mod value;
 
 use std::fmt;
@@ -23,6 +24,7 @@ use crate::rules::{PartitionedPolicy, Route, Rule};
 
 pub use diagnostic::{Problem, Problems, Severity};
 pub use secret::Secret;
+pub use tls::{ClientCertificate, Pem, Tls};
 
 use diagnostic::{Mistake, Source};
 use reader::{Reader, Section};
@@ -130,6 +132,8 @@ pub struct Store {
     pub kind: StoreKind,
     /// Where Redis listens, and the password.
     pub url: Secret,
+    /// Certificates, where `url` asks for TLS.
+    pub tls: Tls,
     /// The longest wait of a decision.
     pub timeout: Duration,
     /// How long a denial is remembered at most; zero: not at all.
@@ -233,8 +237,9 @@ pub enum LoadError {
 // === impl Config ===
 
 impl Config {
-    /// Reads `text`; `file` names it in the problems, `env` answers for `${NAME}`, and `generation`
-    /// tells this configuration's policies from those of an earlier one.
+    /// Reads `text`, and the certificates and keys that it names; `file` names it in the problems,
+    /// `env` answers for `${NAME}`, and `generation` tells this configuration's policies from those
+    /// of an earlier one.
     ///
     /// Gives the configuration and the warnings, or else every mistake of the file at once.
     pub fn parse(

@@ -17,7 +17,9 @@ use pingora_proxy::ProxyServiceBuilder;
 
 use crate::admin::Admin;
 use crate::client::Clients;
-use crate::config::{Body as BodyKind, Config, Format, Level, Protocol, ServerAddress, StoreKind};
+use crate::config::{
+    Body as BodyKind, Config, Format, Level, Pem, Protocol, ServerAddress, StoreKind,
+};
 use crate::demo::SampleApp;
 use crate::identity::Identity;
 use crate::limit::{Clock, Micros, SystemClock};
@@ -29,7 +31,7 @@ use crate::response::{Body, FieldSettings};
 use crate::rules::{Routes, RuleSet};
 use crate::store::deny_cache::DenyCache;
 use crate::store::local::LocalStore;
-use crate::store::redis::{RedisStore, SetupError};
+use crate::store::redis::{Address as RedisAddress, RedisStore, SetupError};
 use crate::telemetry;
 use crate::upstream::{Address, Settings, Upstream};
 use service::Gateway;
@@ -68,6 +70,7 @@ pub enum RunError {
 /// Runs the gateway until it is told to stop. `path` is read again on SIGHUP.
 pub fn run(config: Config, path: PathBuf, extras: Extras) -> Result<(), RunError> {
     telemetry::start(level(config.log.level), config.log.format == Format::Json);
+    choose_cryptography();
     can_listen(&config, extras.sample_app)?;
     announce(&config);
     let clock = SystemClock::start();
@@ -95,6 +98,14 @@ pub fn run(config: Config, path: PathBuf, extras: Extras) -> Result<(), RunError
     let signals = Signals { draining, in_flight, reloader };
     server.run(RunArgs { shutdown_signal: Box::new(signals) });
     Ok(())
+}
+
+/// Names ring as the cryptography of all TLS in this process, before anything asks for it. Without
+/// a name rustls takes the one that is linked, and panics at the first connection when some crate
+/// has brought a second.
+fn choose_cryptography() {
+    // An error says that one has been named before, and Pingora's is the same.
+    let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
 fn announce(config: &Config) {
@@ -174,12 +185,13 @@ fn limiter(config: &Config, clock: SystemClock) -> Result<Limiter<SystemClock>, 
         StoreKind::Local => None,
         StoreKind::Redis => {
             let shared_clock: Arc<dyn Clock> = Arc::new(clock);
-            let redis = RedisStore::new(
-                store.url.expose(),
-                store.timeout,
-                &store.key_prefix,
-                shared_clock,
-            )?;
+            let client = store.tls.client.as_ref();
+            let address = RedisAddress {
+                url: store.url.expose(),
+                ca: store.tls.ca.as_ref().map(Pem::expose),
+                client: client.map(|own| (own.certificate.expose(), own.key.expose())),
+            };
+            let redis = RedisStore::new(&address, store.timeout, &store.key_prefix, shared_clock)?;
             let deny_cache = DenyCache::new(store.deny_cache.into());
             Some(Shared { redis: Arc::new(redis), deny_cache })
         }

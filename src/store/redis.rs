@@ -9,9 +9,11 @@
 //! Not promised: a call that timed out may still have been carried out; then the request was
 //! charged both here and locally.
 
+mod address;
 mod advice;
 mod fault;
 mod heartbeat;
+mod hint;
 mod link;
 mod restore;
 mod scripts;
@@ -25,8 +27,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use redis::io::tcp::{TcpSettings, socket2};
-use redis::{Client, IntoConnectionInfo, ProtocolVersion, RedisError};
+use redis::{Client, RedisError};
 use tokio::sync::Notify;
 
 use super::breaker::Breaker;
@@ -37,12 +38,10 @@ use crate::limit::{
     Check, Clock, Key, Limit, LimitError, Micros, Mode, OnStoreError, Policy, Quota, Timestamp,
 };
 
+pub use address::Address;
 pub use fault::{Fault, FaultKind};
 use link::Link;
 pub use status::Status;
-
-/// Longest the kernel keeps unacknowledged bytes before it gives a connection up.
-const USER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The shared store.
 pub struct RedisStore {
@@ -76,7 +75,7 @@ struct Heart {
 /// Why the store cannot be set up at all.
 #[derive(Debug)]
 pub enum SetupError {
-    /// The address is not one that the client understands.
+    /// The address or its certificates are not such that the client understands them.
     Address(RedisError),
     /// The policy of the probe is not valid.
     Probe(LimitError),
@@ -85,25 +84,15 @@ pub enum SetupError {
 // === impl RedisStore ===
 
 impl RedisStore {
-    /// A store at `url`, asked with `timeout`; it is away until [`Self::supervise`] runs.
+    /// A store at `address`, asked with `timeout`; it is away until [`Self::supervise`] runs.
     pub fn new(
-        url: &str,
+        address: &Address<'_>,
         timeout: Duration,
         key_prefix: &str,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, SetupError> {
-        let keepalive = socket2::TcpKeepalive::new()
-            .with_time(Duration::from_secs(15))
-            .with_interval(Duration::from_secs(5));
-        let tcp = TcpSettings::default()
-            .set_nodelay(true)
-            .set_user_timeout(USER_TIMEOUT)
-            .set_keepalive(keepalive);
-        let info = url.into_connection_info().map_err(SetupError::Address)?;
-        let protocol = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-        let info = info.set_tcp_settings(tcp).set_redis_settings(protocol);
         Ok(Self {
-            client: Client::open(info).map_err(SetupError::Address)?,
+            client: address.client().map_err(SetupError::Address)?,
             timeout,
             probe: probe(key_prefix).map_err(SetupError::Probe)?,
             link: ArcSwapOption::empty(),
@@ -242,7 +231,7 @@ fn probe(key_prefix: &str) -> Result<Check, LimitError> {
 impl fmt::Display for SetupError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Address(error) => write!(f, "`store.url` is not an address of a Redis: {error}"),
+            Self::Address(error) => write!(f, "`[store]` is not the address of a Redis: {error}"),
             Self::Probe(error) => write!(f, "the probe's policy is not valid: {error}"),
         }
     }

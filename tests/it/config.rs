@@ -2,11 +2,13 @@
 
 mod invalid;
 mod mutated;
+mod tls;
 mod valid;
 
 use sluicegate::config::{Config, Problem, Problems};
 
-/// Everything that can be said, and nothing at its default.
+/// Everything that can be said, and nothing at its default; but for `[store.tls]`, which names files
+/// that have to be there.
 const FULL: &str = include_str!("config/full.toml");
 
 /// Reads `text` as `gateway.toml`, in an environment of `variables`.

@@ -14,6 +14,7 @@ mod support;
 
 mod applications;
 mod config;
+mod connections;
 mod core;
 mod fallback;
 mod memory;

@@ -23,6 +23,12 @@ fn passed(gateway: &Gateway, key: &str, asked: usize) -> usize {
     statuses.iter().filter(|status| **status == 200).count()
 }
 
+fn wait_for_stores(gateways: &[Gateway], state: &str) {
+    for gateway in gateways {
+        gateway.wait_for_store(state);
+    }
+}
+
 fn wait_for_instances(gateways: &[Gateway], count: u64) {
     wait_until(&format!("{count} gateways to be counted"), || {
         gateways.iter().all(|gateway| gateway.readiness()["store"]["instances"] == count)
@@ -39,13 +45,13 @@ fn an_empty_redis_grants_nothing(algorithm: &str) {
     assert_eq!(passed(&gateways[1], "a", 1), 1);
     assert_eq!(passed(&gateways[0], "full", 12), 10);
     redis.kill();
-    gateways.iter().for_each(|gateway| gateway.wait_for_store("away"));
+    wait_for_stores(&gateways, "away");
     // The first knows of four and the second of five: half of what was left, each.
     assert_eq!(passed(&gateways[0], "a", 9), 3);
     assert_eq!(passed(&gateways[1], "a", 9), 2);
     assert_eq!(passed(&gateways[0], "full", 3), 0, "limited before, limited now");
     redis.restart();
-    gateways.iter().for_each(|gateway| gateway.wait_for_store("up"));
+    wait_for_stores(&gateways, "up");
     for gateway in &gateways {
         assert_eq!(passed(gateway, "a", 3), 0, "ten have been admitted");
         assert_eq!(passed(gateway, "full", 3), 0);
@@ -81,12 +87,12 @@ fn a_redis_that_forgot_nothing_is_told_of_what_was_admitted_without_it() {
             .expect("it takes the setting");
     };
     maxmemory("1");
-    gateways.iter().for_each(|gateway| gateway.wait_for_store("away"));
+    wait_for_stores(&gateways, "away");
     for gateway in &gateways {
         assert_eq!(passed(gateway, "a", 20), 20);
     }
     maxmemory("0");
-    gateways.iter().for_each(|gateway| gateway.wait_for_store("up"));
+    wait_for_stores(&gateways, "up");
     assert_eq!(passed(&gateways[0], "a", 50), 40, "20 and twice 20 were admitted");
 }
 

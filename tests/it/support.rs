@@ -1,6 +1,7 @@
 //! What the tests stand on: real processes on free ports, each ended by the test that started it.
 
 pub(crate) mod app;
+pub(crate) mod certificates;
 pub(crate) mod gateway;
 pub(crate) mod policies;
 pub(crate) mod raw;

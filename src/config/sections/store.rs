@@ -1,5 +1,7 @@
 //! `[store]`.
 
+mod tls;
+
 use std::net::Ipv6Addr;
 use std::time::Duration;
 
@@ -9,7 +11,7 @@ use crate::config::value::{Text, is_name};
 use crate::config::{Secret, Store, StoreKind};
 
 const URL_DEFAULT: &str = "redis://127.0.0.1:6379";
-const URL_HELP: &str = "as in `redis://HOST:PORT` or `unix:///PATH`";
+const URL_HELP: &str = "as in `redis://HOST:PORT`, `rediss://HOST:PORT` or `unix:///PATH`";
 const PREFIX_DEFAULT: &str = "sg";
 const PREFIX_MAX: usize = 32;
 const INSTANCES_MAX: u64 = 1_000;
@@ -27,9 +29,19 @@ pub(super) fn store(mut section: Section<'_>) -> Store {
     // One topology so far: it is checked, and nothing is left to remember.
     section.word("topology", &[("single", ())], &["sentinel", "cluster"]);
     let memory = section.size("local_memory", MEMORY_MIN..=MEMORY_MAX);
+    let url = section.parsed("url", url);
+    let tls = tls::tls(section.table("tls"));
+    // A URL that cannot be read is a mistake of its own.
+    let in_plain = url.as_ref().map_or(!section.has("url"), |url| !is_encrypted(url));
+    if section.has("tls") && in_plain {
+        let mistake = Mistake::new("`[store.tls]` is of no use: `store.url` does without TLS")
+            .help("write `store.url` as `rediss://HOST:PORT`, or leave this section out");
+        section.error(&section.span_of("tls"), mistake);
+    }
     let store = Store {
         kind: section.word("kind", &kinds, &[]).unwrap_or(StoreKind::Redis),
-        url: section.parsed("url", url).unwrap_or_else(|| Secret::new(URL_DEFAULT.to_owned())),
+        url: url.unwrap_or_else(|| Secret::new(URL_DEFAULT.to_owned())),
+        tls,
         timeout: section.duration("timeout", TIMEOUT_MIN..=TIMEOUT_MAX).unwrap_or(TIMEOUT_DEFAULT),
         deny_cache: section
             .duration("deny_cache", Duration::ZERO..=DENY_CACHE_MAX)
@@ -54,6 +66,10 @@ fn key_prefix(text: &Text) -> Result<String, Mistake> {
         .help(format!("1 to {PREFIX_MAX} of letters, digits, `.`, `_` and `-`")))
 }
 
+fn is_encrypted(url: &Secret) -> bool {
+    url.expose().starts_with("rediss://")
+}
+
 /// Checks scheme and place. No message quotes any of it.
 fn url(text: &Text) -> Result<Secret, Mistake> {
     let url = text.value.as_str();
@@ -61,24 +77,47 @@ fn url(text: &Text) -> Result<Secret, Mistake> {
         return Err(Mistake::new("the URL has no scheme").help(URL_HELP));
     };
     match scheme {
-        "redis" => check_authority(rest)?,
+        "redis" | "rediss" => check_authority(rest)?,
         "unix" | "redis+unix" => check_path(rest)?,
-        "rediss" => return Err(Mistake::new("not supported by this version: TLS to Redis")),
         _ => return Err(Mistake::new("unknown scheme of the URL").help(URL_HELP)),
     }
     Ok(Secret::new(url.to_owned()))
 }
 
 fn check_path(rest: &str) -> Result<(), Mistake> {
-    let path = rest.split('?').next().unwrap_or_default();
-    if path.len() > 1 && path.starts_with('/') {
-        return Ok(());
+    check_fragment(rest)?;
+    let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
+    if path.len() <= 1 || !path.starts_with('/') {
+        return Err(Mistake::new("the URL has no absolute path").help(URL_HELP));
     }
-    Err(Mistake::new("the URL has no absolute path").help(URL_HELP))
+    let database = query.split('&').find_map(|pair| pair.strip_prefix("db="));
+    if database.is_some_and(|number| number.parse::<u16>().is_err()) {
+        return Err(Mistake::new("the URL's `db` is not a database number")
+            .help("as in `unix:///PATH?db=0`"));
+    }
+    Ok(())
+}
+
+/// Refuses a `#`: behind it nothing counts, but for the one word that would switch the check of the
+/// certificate off.
+fn check_fragment(rest: &str) -> Result<(), Mistake> {
+    match rest.split_once('#') {
+        None => Ok(()),
+        Some((_, "insecure")) => Err(Mistake::new(
+            "`#insecure` is refused: the gateway always verifies the certificate of Redis",
+        )
+        .help("name the authority that signed it: `ca` in `[store.tls]`")),
+        Some(_) => Err(Mistake::new("the URL ends at its `#`").help("write it as `%23`")),
+    }
 }
 
 fn check_authority(rest: &str) -> Result<(), Mistake> {
-    let after_user = rest.rsplit_once('@').map_or(rest, |(_, after)| after);
+    let (user, after_user) = rest.rsplit_once('@').unwrap_or(("", rest));
+    if user.contains(['/', '?', '#']) {
+        return Err(Mistake::new("the URL's user and password hold no plain `/`, `?` or `#`")
+            .help("write them as `%2F`, `%3F` and `%23`"));
+    }
+    check_fragment(after_user)?;
     let authority = after_user.split(['/', '?']).next().unwrap_or_default();
     let (host, port) = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((address, after)) if address.parse::<Ipv6Addr>().is_ok() => (address, after),

@@ -4,6 +4,8 @@ use std::fmt;
 
 use redis::{ErrorKind, RedisError};
 
+use super::hint::hint;
+
 /// The shared store did not decide.
 #[derive(Clone, Debug)]
 pub struct Fault {
@@ -55,7 +57,10 @@ impl From<RedisError> for Fault {
             ErrorKind::UnexpectedReturnType => FaultKind::MalformedReply,
             _ => FaultKind::ErrorReply,
         };
-        Self::new(kind, error.to_string())
+        match hint(&error) {
+            Some(hint) => Self::new(kind, format!("{hint} ({error})")),
+            None => Self::new(kind, error.to_string()),
+        }
     }
 }
 

@@ -11,6 +11,9 @@ pub(super) static RESTORE: Script = Script::new(include_str!("../../../lua/resto
 /// Counts the gateways.
 pub(super) static HEARTBEAT: Script = Script::new(include_str!("../../../lua/heartbeat.lua"));
 
+/// All of them.
+pub(super) static ALL: [&Script; 3] = [&DECIDE, &RESTORE, &HEARTBEAT];
+
 /// A script.
 pub(super) struct Script {
     source: &'static str,
@@ -20,7 +23,7 @@ pub(super) struct Script {
 // === impl Script ===
 
 impl Script {
-    const fn new(source: &'static str) -> Self {
+    pub(super) const fn new(source: &'static str) -> Self {
         Self { source, hash: OnceLock::new() }
     }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use sluicegate::config::{
-    Body, Config, Format, Level, Log, Protocol, Response, ServerAddress, StoreKind,
+    Body, Config, Format, Level, Log, Protocol, Response, ServerAddress, StoreKind, Tls,
 };
 use sluicegate::limit::{Limit, Micros, Mode, OnStoreError};
 use sluicegate::rules::partition::Word;
@@ -54,6 +54,7 @@ fn what_a_minimal_file_leaves_out_has_its_default() {
     assert_eq!(config.client.user_header, None);
     assert_eq!(config.store.kind, StoreKind::Redis);
     assert_eq!(config.store.url.expose(), "redis://127.0.0.1:6379");
+    assert_eq!(config.store.tls, Tls::default());
     assert_eq!(config.store.timeout, Duration::from_millis(20));
     assert_eq!(config.store.deny_cache, Duration::from_secs(1));
     assert_eq!(config.store.expected_instances, None);
@@ -326,7 +327,7 @@ fn no_password_is_shown() {
         ("redis://user:hunter2@[::1]:6380/2", "redis://user:***@[::1]:6380/2"),
         ("redis://:hunter2@host", "redis://:***@host"),
         ("redis://hunter2@host", "redis://***@host"),
-        ("redis://u:hunter2/?#:@hunter2@host:1/0", "redis://u:***@host:1/0"),
+        ("rediss://u:hunter2%2F%3F%23:@hunter2@host:1/0", "rediss://u:***@host:1/0"),
         ("unix:///run/redis.sock?db=1&pass=hunter2", "unix:///run/redis.sock?db=1&pass=***"),
         ("redis+unix:///r.sock?pass=hunter2&user=u", "redis+unix:///r.sock?pass=***&user=u"),
         ("redis://:hunter2@host/0?url=x", "redis://:***@host/0?url=x"),

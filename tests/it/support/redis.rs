@@ -4,28 +4,41 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use redis::IntoConnectionInfo;
+
 /// How long a process may take to listen on a busy machine.
 pub(crate) const START_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A running server; killed when dropped.
 pub(crate) struct RedisServer {
     port: u16,
+    settings: Vec<String>,
     child: Child,
 }
 
 impl RedisServer {
     /// Starts a server without persistence and waits until it answers.
     pub(crate) fn start() -> Self {
+        Self::with(&[])
+    }
+
+    /// The same with further settings, as the command line of `redis-server` takes them.
+    pub(crate) fn with(settings: &[&str]) -> Self {
         let port = free_port();
-        Self { port, child: spawn(port) }
+        let settings: Vec<String> = settings.iter().map(ToString::to_string).collect();
+        Self { port, child: spawn(port, &settings), settings }
     }
 
     pub(crate) fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
+    /// A connection of the test's own. It greets without CLIENT SETINFO, which this server does not
+    /// know: what the server refuses is then the gateway's.
     pub(crate) fn connect(&self) -> redis::Connection {
-        let client = redis::Client::open(self.url()).expect("a valid address");
+        let info = self.url().into_connection_info().expect("a valid address");
+        let settings = info.redis_settings().clone().set_skip_set_lib_name();
+        let client = redis::Client::open(info.set_redis_settings(settings)).expect("an address");
         client.get_connection().expect("the server listens")
     }
 
@@ -52,7 +65,7 @@ impl RedisServer {
 
     /// Starts it again, empty, on the same port.
     pub(crate) fn restart(&mut self) {
-        self.child = spawn(self.port);
+        self.child = spawn(self.port, &self.settings);
     }
 }
 
@@ -63,10 +76,11 @@ impl Drop for RedisServer {
     }
 }
 
-fn spawn(port: u16) -> Child {
+fn spawn(port: u16, settings: &[String]) -> Child {
     let child = Command::new("redis-server")
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""])
         .args(["--appendonly", "no", "--dir", "/tmp"])
+        .args(settings)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()

@@ -1,0 +1,112 @@
+//! `[store.tls]`: reads the files that it names, so that `check` finds what is wrong with them.
+//!
+//! No message quotes anything of a file: it may be a private key.
+
+use std::fs;
+use std::path::Path;
+
+use rustls::crypto::ring::default_provider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
+use rustls::{Error, InconsistentKeys, RootCertStore};
+
+use crate::config::diagnostic::Mistake;
+use crate::config::reader::Section;
+use crate::config::tls::{ClientCertificate, Pem, Tls};
+use crate::config::value::Text;
+
+/// Largest file that is read: the bundle of a system has a quarter of it.
+const FILE_MAX: u64 = 1 << 20;
+const CERTIFICATE_HELP: &str = "a PEM file with `-----BEGIN CERTIFICATE-----`";
+const KEY_HELP: &str = "a PEM file with `-----BEGIN PRIVATE KEY-----`, not encrypted";
+
+pub(super) fn tls(mut section: Section<'_>) -> Tls {
+    let ca = section.parsed("ca", authorities);
+    let certificate = section.parsed("certificate", certificate);
+    let key = section.parsed("key", key);
+    for (one, other) in [("certificate", "key"), ("key", "certificate")] {
+        if section.has(one) && !section.has(other) {
+            let mistake = Mistake::new(format!("`{one}` is of no use without `{other}`"))
+                .help("give both, or neither");
+            section.error(&section.key_span(one), mistake);
+        }
+    }
+    let pair = certificate.zip(key);
+    if let Some(Err(mistake)) = pair.as_ref().map(|(certificate, key)| belong(certificate, key)) {
+        section.error(&section.span_of("key"), mistake);
+    }
+    section.finish();
+    let client = pair.map(|(certificate, key)| ClientCertificate { certificate, key });
+    Tls { ca, client }
+}
+
+fn authorities(text: &Text) -> Result<Pem, Mistake> {
+    let pem = read(text)?;
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(&pem, text)? {
+        let unusable = |_| {
+            let message = format!("an unusable certificate in {}", text.shown());
+            Mistake::new(message).help(CERTIFICATE_HELP)
+        };
+        roots.add(certificate).map_err(unusable)?;
+    }
+    Ok(pem)
+}
+
+fn certificate(text: &Text) -> Result<Pem, Mistake> {
+    let pem = read(text)?;
+    certificates(&pem, text)?;
+    Ok(pem)
+}
+
+fn key(text: &Text) -> Result<Pem, Mistake> {
+    let pem = read(text)?;
+    match PrivateKeyDer::from_pem_slice(pem.expose()) {
+        Ok(_) => Ok(pem),
+        Err(_) => Err(Mistake::new(format!("no private key in {}", text.shown())).help(KEY_HELP)),
+    }
+}
+
+/// The certificates in `pem`; there is at least one.
+fn certificates(pem: &Pem, text: &Text) -> Result<Vec<CertificateDer<'static>>, Mistake> {
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.expose()).collect();
+    let problem = match found {
+        Ok(certificates) if !certificates.is_empty() => return Ok(certificates),
+        Ok(_) => "no certificate",
+        Err(_) => "a damaged certificate",
+    };
+    Err(Mistake::new(format!("{problem} in {}", text.shown())).help(CERTIFICATE_HELP))
+}
+
+/// Whether `key` is that of the certificate. Else every connection would fail, and only then.
+fn belong(certificate: &Pem, key: &Pem) -> Result<(), Mistake> {
+    let certificates = CertificateDer::pem_slice_iter(certificate.expose()).flatten().collect();
+    let Ok(key) = PrivateKeyDer::from_pem_slice(key.expose()) else { return Ok(()) };
+    match CertifiedKey::from_der(certificates, key, &default_provider()) {
+        Ok(_) => Ok(()),
+        Err(Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) => {
+            Err(Mistake::new("the key is not that of `certificate`")
+                .help("the first certificate in the file is the gateway's own"))
+        }
+        Err(_) => Err(Mistake::new("`certificate` and its key cannot be used")
+            .help("X.509, and a key for RSA, ECDSA (P-256, P-384) or Ed25519")),
+    }
+}
+
+/// The contents of the file that `text` names. What is no file is not opened: it could block.
+fn read(text: &Text) -> Result<Pem, Mistake> {
+    let path = Path::new(&text.value);
+    if !path.is_absolute() {
+        let mistake = Mistake::new(format!("not an absolute path: {}", text.shown()));
+        return Err(mistake.help("as in `/etc/sluicegate/ca.pem`"));
+    }
+    let unreadable =
+        |error: std::io::Error| Mistake::new(format!("cannot read {}: {error}", text.shown()));
+    let found = fs::metadata(path).map_err(unreadable)?;
+    if !found.is_file() || found.len() > FILE_MAX {
+        let mistake = Mistake::new(format!("not a PEM file: {}", text.shown()));
+        return Err(mistake.help(format!("a regular file of at most {FILE_MAX} bytes")));
+    }
+    fs::read(path).map(Pem::new).map_err(unreadable)
+}

@@ -1,0 +1,102 @@
+//! The rights that docs/operating.md tells the operator to give, word by word.
+
+use super::{decided, gateway, redis_decides, set_user};
+use crate::support::app::App;
+use crate::support::redis::RedisServer;
+
+const DOCUMENT: &str = include_str!("../../../docs/operating.md");
+const PASSWORD: &str = "hunter2";
+
+/// The words of the documented line behind `ACL SETUSER`, with a password put in.
+fn documented() -> Vec<String> {
+    let mut lines = DOCUMENT.lines().filter_map(|line| line.strip_prefix("ACL SETUSER "));
+    let line = lines.next().expect("docs/operating.md shows the line");
+    assert_eq!(lines.next(), None, "and shows one");
+    assert!(line.contains(">PASSWORD"), "{line}");
+    line.replace("PASSWORD", PASSWORD).split(' ').map(str::to_owned).collect()
+}
+
+/// A Redis with the documented user and `more` of its rights, and the URL for that user.
+fn redis_with_user(more: &[&str]) -> (RedisServer, String) {
+    let redis = RedisServer::start();
+    let words = documented();
+    let words: Vec<&str> = words.iter().map(String::as_str).chain(more.iter().copied()).collect();
+    set_user(&redis, &words);
+    let user = format!("redis://{}:{PASSWORD}@", words[0]);
+    let url = redis.url().replace("redis://", &user);
+    (redis, url)
+}
+
+/// What Redis has denied so far, and the errors it has answered with. That it does not know a
+/// script yet is how it learns it.
+fn refusals(redis: &RedisServer) -> String {
+    let mut connection = redis.connect();
+    let denied: Vec<redis::Value> =
+        redis::cmd("ACL").arg("LOG").query(&mut connection).expect("it answers");
+    assert_eq!(denied, []);
+    let errors: String =
+        redis::cmd("INFO").arg("errorstats").query(&mut connection).expect("it answers");
+    let lines = errors.lines().filter(|line| line.starts_with("errorstat_"));
+    lines.filter(|line| !line.starts_with("errorstat_NOSCRIPT")).collect()
+}
+
+#[test]
+fn the_documented_rights_are_enough() {
+    let (redis, url) = redis_with_user(&[]);
+    redis_decides(&url, "");
+    assert_eq!(refusals(&redis), "", "nothing was even tried in vain");
+}
+
+/// The rights that a decision needs: without any of them there is no limiting through Redis, and
+/// the log names the one that is missing.
+#[test]
+fn a_missing_right_is_named() {
+    for right in ["mget", "set", "time", "evalsha", "eval"] {
+        let (_redis, url) = redis_with_user(&[&format!("-{right}")]);
+        let app = App::start();
+        let gateway = gateway(&app, &url, "");
+        gateway.wait_for_store("away");
+        assert_eq!(decided(&gateway, "local"), 3.0);
+        let log = gateway.log();
+        let line = log.lines().find(|line| line.contains("redis is away")).expect("one line");
+        assert!(line.contains(&format!("'{right}'")), "{line}");
+        assert!(!log.contains(PASSWORD), "{log}");
+    }
+}
+
+/// Without the rights around it a decision is still Redis', and one warning says what is lost.
+#[test]
+fn a_missing_right_that_no_decision_needs_is_one_warning() {
+    let lost = [("zadd", "the gateways cannot be counted"), ("info", "cannot look at this Redis")];
+    for (right, warning) in lost {
+        let (_redis, url) = redis_with_user(&[&format!("-{right}")]);
+        let app = App::start();
+        let gateway = gateway(&app, &url, "");
+        gateway.wait_for_store("up");
+        let log = gateway.log();
+        let warnings: Vec<&str> = log.lines().filter(|line| line.contains("WARN")).collect();
+        assert!(warnings.len() == 1 && warnings[0].contains(warning), "{log}");
+        assert!(warnings[0].contains(right), "{log}");
+    }
+}
+
+#[test]
+fn another_prefix_takes_another_right() {
+    let (_redis, url) = redis_with_user(&[]);
+    let app = App::start();
+    let gateway = gateway(&app, &url, "key_prefix = \"other\"\n");
+    gateway.wait_for_store("away");
+    assert!(gateway.log().contains("keys"), "{}", gateway.log());
+}
+
+#[test]
+fn another_database_takes_one_more_right() {
+    let (redis, url) = redis_with_user(&["+select"]);
+    redis_decides(&format!("{url}/3"), "");
+    assert_eq!(refusals(&redis), "");
+    let (_redis, url) = redis_with_user(&[]);
+    let app = App::start();
+    let gateway = gateway(&app, &format!("{url}/3"), "");
+    gateway.wait_for_store("away");
+    assert!(gateway.log().contains("select"), "{}", gateway.log());
+}
