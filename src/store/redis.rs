@@ -64,8 +64,10 @@ pub struct RedisStore {
 
 /// This gateway among those that share the store.
 struct Heart {
-    /// The set of gateways.
-    key: String,
+    /// The set of gateways that live.
+    live: String,
+    /// The set of those that have told a forgetful Redis what they had seen.
+    told: String,
     /// This process' own.
     name: String,
     /// By Redis' clock.
@@ -103,7 +105,8 @@ impl RedisStore {
             tried: Notify::new(),
             status: Status::new(),
             heart: Heart {
-                key: format!("{key_prefix}:{{gateway}}:live"),
+                live: format!("{key_prefix}:{{gateway}}:live"),
+                told: format!("{key_prefix}:{{gateway}}:told"),
                 name: format!("{:016x}", fastrand::u64(..)),
                 beaten_at: Mutex::new(None),
             },

@@ -30,9 +30,17 @@ impl Shared {
         (room, standing)
     }
 
-    /// As the supervisor of a gateway does.
-    fn told(&mut self, gateway: &LocalStore, everything: bool, now: Timestamp) {
-        for known in gateway.known(0, usize::MAX, everything, now).known {
+    /// What a gateway has seen: the first step of the return to a store that has forgotten.
+    fn shown(&mut self, gateway: &LocalStore, now: Timestamp) {
+        for known in gateway.known(0, usize::MAX, true, now).known {
+            let standing = known.seen_beside(self.0.get(&*known.key), now);
+            self.0.insert(known.key.to_string(), standing.state());
+        }
+    }
+
+    /// What a gateway has charged.
+    fn told(&mut self, gateway: &LocalStore, now: Timestamp) {
+        for known in gateway.known(0, usize::MAX, false, now).known {
             let standing = known.on_top_of(self.0.get(&*known.key), now);
             self.0.insert(known.key.to_string(), standing.state());
             gateway.settle(&known, &standing.state(), now);
@@ -155,8 +163,16 @@ proptest! {
                     if empty {
                         shared.0.clear();
                     }
-                    for number in 0..gateways.len() {
-                        shared.told(&gateways[(first + number) % gateways.len()], empty, now);
+                    let in_turn = || gateways.iter().cycle().skip(first).take(gateways.len());
+                    if empty {
+                        in_turn().for_each(|gateway| shared.shown(gateway, now));
+                    }
+                    in_turn().for_each(|gateway| shared.told(gateway, now));
+                    if let Limit::SlidingWindow(_) = limit {
+                        let since = now.as_micros().saturating_sub(WINDOW_US);
+                        let live = admitted.iter().filter(|at| **at > since).count() as u64;
+                        let used = shared.used(&check, now);
+                        prop_assert!(used >= live.min(limit.quota().units()), "{used} of {live}");
                     }
                 }
                 Event::Comes { .. } => {}
@@ -223,7 +239,10 @@ fn a_store_that_came_back_empty_grants_nothing_afresh() {
         assert_eq!(locally, 6, "what was left");
         shared.0.clear();
         for gateway in &gateways {
-            shared.told(gateway, true, START);
+            shared.shown(gateway, START);
+        }
+        for gateway in &gateways {
+            shared.told(gateway, START);
         }
         assert_eq!(shared.used(&check, START), 10);
         // And it is told once.
@@ -253,10 +272,10 @@ fn what_was_admitted_without_the_store_is_charged_to_it_once() {
         gateways[0].settle(known, &standing.state(), START);
     }
     assert_eq!(shared.used(&check, START), 2 + 2);
-    shared.told(&gateways[0], false, START);
+    shared.told(&gateways[0], START);
     assert_eq!(shared.used(&check, START), 2 + 2 + 1);
-    shared.told(&gateways[1], false, START);
-    shared.told(&gateways[1], false, START);
+    shared.told(&gateways[1], START);
+    shared.told(&gateways[1], START);
     assert_eq!(shared.used(&check, START), 2 + 2 + 1 + 2);
 }
 

@@ -137,9 +137,9 @@ impl Slot {
     /// forgotten `everything`.
     pub(super) fn known(&self, everything: bool, now: Timestamp) -> Option<Known> {
         let origin = self.origin.as_ref()?;
-        let untold = self.untold();
-        let worth = untold.is_some() || (everything && self.used_share(now) > 0);
-        if !worth {
+        let told = !everything && self.untold().is_none();
+        // What has run down says no more than its absence would.
+        if told || self.used_share(now) == 0 {
             return None;
         }
         let state = |value: &[u8]| decode(&self.policy.limit, value);
@@ -214,13 +214,17 @@ impl Slot {
 // === impl Known ===
 
 impl Known {
-    /// What the shared store is to hold if it holds `stored` now: never less than it has told, and
-    /// besides what was charged here since.
-    pub fn on_top_of(&self, stored: Option<&State>, now: Timestamp) -> Standing {
+    /// What the shared store is to hold, if it holds `stored` now, to have forgotten nothing: never
+    /// less than it has told.
+    pub fn seen_beside(&self, stored: Option<&State>, now: Timestamp) -> Standing {
         let limit = self.policy.limit;
-        let share = limit.among(self.among);
-        let seen = limit.read(self.seen.as_ref(), now);
-        limit.read(stored, now).worse(&seen).carry(
+        limit.read(stored, now).worse(&limit.read(self.seen.as_ref(), now))
+    }
+
+    /// And what it is to hold to have been told everything: besides, what was charged here since.
+    pub fn on_top_of(&self, stored: Option<&State>, now: Timestamp) -> Standing {
+        let share = self.policy.limit.among(self.among);
+        self.seen_beside(stored, now).carry(
             &share.read(self.told.as_ref(), now),
             &share.read(self.present.as_ref(), now),
             self.among,

@@ -1,16 +1,17 @@
 //! This gateway's sign of life in Redis, and what it learns from it: how many gateways there are,
-//! and whether Redis still remembers what it knew.
+//! whether Redis still remembers what it knew, and whether the others have told what they knew.
 
 use std::time::Duration;
 
 use redis::{Value, cmd};
+use tokio::time::{sleep, timeout};
 
 use super::RedisStore;
 use super::fault::{Fault, FaultKind};
 use super::link::Link;
 use super::lock;
 use super::scripts::HEARTBEAT;
-use crate::limit::Timestamp;
+use crate::limit::{Micros, Timestamp};
 use crate::store::instances::BEAT_LIFE;
 
 /// Longest wait for a heartbeat's answer; no request waits for it.
@@ -18,14 +19,27 @@ const TIMEOUT: Duration = Duration::from_secs(1);
 /// Milliseconds that Redis remembers the gateways without a heartbeat: a day. It is by its
 /// heartbeat there that a gateway knows after an outage that Redis has forgotten nothing.
 const KEPT_MS: u64 = 86_400_000;
+/// Longest wait for the other gateways: a little more than they take to notice Redis' return.
+const GATHER_MAX: Duration = Duration::from_millis(1_500);
+/// How often to look whether they have come.
+const GATHER_EVERY: Duration = Duration::from_millis(20);
+/// Who has told longer ago has told an earlier Redis.
+const TOLD_LIFE: Micros = Micros::new(3_000_000);
 
-/// What a heartbeat said.
+/// What Redis remembers of the last heartbeat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Beat {
-    /// Redis remembers the last one.
-    Remembered,
+pub(super) enum Memory {
+    /// Redis remembers it.
+    Whole,
     /// It does not: it lost its memory, or meets this gateway for the first time.
-    Forgotten,
+    Lost,
+}
+
+/// A heartbeat's reply.
+struct Beat {
+    now: Timestamp,
+    last: u64,
+    count: u64,
 }
 
 // === impl RedisStore ===
@@ -33,28 +47,52 @@ pub(super) enum Beat {
 impl RedisStore {
     /// Beats on `link`. That Redis refuses it is no fault of the store: it may still decide. Then
     /// the gateways are not counted, and what Redis remembers is not known.
-    pub(super) async fn beat(&self, link: &Link) -> Result<Result<Beat, Fault>, Fault> {
-        let command = |verb: &str, script: &str| {
-            let mut command = cmd(verb);
-            command.arg(script).arg(1).arg(&self.heart.key).arg(&self.heart.name);
-            command.arg(BEAT_LIFE.get()).arg(KEPT_MS);
-            command
-        };
-        let reply = match link.run(&HEARTBEAT, command, TIMEOUT).await {
-            Ok(reply) => reply,
+    pub(super) async fn beat(&self, link: &Link) -> Result<Result<Memory, Fault>, Fault> {
+        let beat = match self.beat_in(link, &self.heart.live, BEAT_LIFE).await {
+            Ok(beat) => beat,
             Err(fault) if fault.kind() == FaultKind::ErrorReply => return Ok(Err(fault)),
             Err(fault) => return Err(fault),
         };
-        let Value::Array(parts) = reply else { return Err(Fault::malformed()) };
+        lock(&self.instances).counted(beat.count, self.clock.now());
+        let before = lock(&self.heart.beaten_at).replace(beat.now);
+        // A Redis that came back with an older memory remembers an older heartbeat.
+        let whole = before.is_some_and(|before| beat.last >= before.as_micros());
+        Ok(Ok(if whole { Memory::Whole } else { Memory::Lost }))
+    }
+
+    /// Says that this gateway has told what it had seen; and if it `waits`, returns when the others
+    /// have as well, or have taken too long.
+    pub(super) async fn gather(&self, link: &Link, waits: bool) -> Result<(), Fault> {
+        let gathering = async {
+            loop {
+                let beat = self.beat_in(link, &self.heart.told, TOLD_LIFE).await?;
+                if !waits || beat.count >= self.instances() {
+                    return Ok::<(), Fault>(());
+                }
+                sleep(GATHER_EVERY).await;
+            }
+        };
+        match timeout(GATHER_MAX, gathering).await {
+            Ok(Err(fault)) if fault.kind() != FaultKind::ErrorReply => Err(fault),
+            _ => Ok(()),
+        }
+    }
+
+    async fn beat_in(&self, link: &Link, set: &str, life: Micros) -> Result<Beat, Fault> {
+        let command = |verb: &str, script: &str| {
+            let mut command = cmd(verb);
+            command.arg(script).arg(1).arg(set).arg(&self.heart.name);
+            command.arg(life.get()).arg(KEPT_MS);
+            command
+        };
+        let Value::Array(parts) = link.run(&HEARTBEAT, command, TIMEOUT).await? else {
+            return Err(Fault::malformed());
+        };
         let [Value::Int(now), Value::Int(last), Value::Int(count)] = parts.as_slice() else {
             return Err(Fault::malformed());
         };
         let unsigned = |number: i64| u64::try_from(number).map_err(|_| Fault::malformed());
-        let (now, last) = (Timestamp::from_micros(unsigned(*now)?), unsigned(*last)?);
-        lock(&self.instances).counted(unsigned(*count)?, self.clock.now());
-        let before = lock(&self.heart.beaten_at).replace(now);
-        // A Redis that came back with an older memory remembers an older heartbeat.
-        let remembered = before.is_some_and(|before| last >= before.as_micros());
-        Ok(Ok(if remembered { Beat::Remembered } else { Beat::Forgotten }))
+        let now = Timestamp::from_micros(unsigned(*now)?);
+        Ok(Beat { now, last: unsigned(*last)?, count: unsigned(*count)? })
     }
 }

@@ -7,7 +7,7 @@ use tokio::time::sleep;
 
 use super::advice::advice;
 use super::fault::{Fault, FaultKind};
-use super::heartbeat::Beat;
+use super::heartbeat::Memory;
 use super::link::Link;
 use super::teller::Teller;
 use super::{RedisStore, lock};
@@ -75,7 +75,7 @@ impl RedisStore {
             ));
         }
         teller.advise(advice);
-        let told = self.restore(&link, local, beat.ok() != Some(Beat::Remembered)).await?;
+        let told = self.restore(&link, local, beat.unwrap_or(Memory::Lost)).await?;
         Ok((link, told))
     }
 
@@ -143,6 +143,6 @@ impl RedisStore {
         self.prove(&link).await?;
         // Refused or not, the connection is good.
         let _ = self.beat(&link).await?;
-        self.restore(&link, local, false).await.map(drop)
+        self.restore(&link, local, Memory::Whole).await.map(drop)
     }
 }
