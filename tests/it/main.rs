@@ -3,6 +3,7 @@
 #![expect(
     clippy::expect_used,
     clippy::unwrap_used,
+    clippy::panic,
     clippy::print_stderr,
     clippy::disallowed_methods,
     clippy::float_cmp,
@@ -15,6 +16,7 @@ mod support;
 mod applications;
 mod config;
 mod core;
+mod faults;
 mod memory;
 mod operate;
 mod outage;

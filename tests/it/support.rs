@@ -1,7 +1,9 @@
 //! What the tests stand on: real processes on free ports, each ended by the test that started it.
 
 pub(crate) mod app;
+pub(crate) mod fault_proxy;
 pub(crate) mod gateway;
+pub(crate) mod load;
 pub(crate) mod policies;
 pub(crate) mod raw;
 pub(crate) mod redis;

@@ -1,0 +1,163 @@
+//! One row: healthy, a fault under load, its repair, healthy again; then what it must have been.
+
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use super::report::{Counts, Report};
+use super::scene::{
+    BUCKET, QUOTA, SLIDING, Scene, Setup, TIMEOUT, WINDOW, most_of_bucket, most_over_edges,
+    most_without_redis,
+};
+use super::watch::Watch;
+use crate::support::load::{Sample, largest_count};
+use crate::support::redis::wait_until;
+
+/// How long there is load before the fault and after the return.
+const HEALTHY: Duration = Duration::from_millis(1_500);
+/// How long the fault lasts: more than two windows.
+const HOLD: Duration = Duration::from_millis(2_500);
+/// A busy machine's scheduling, on top of `store.timeout`.
+const LATE: Duration = Duration::from_secs(2);
+
+/// A row of the matrix.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Row {
+    number: u32,
+    name: &'static str,
+    setup: Setup,
+    outage: bool,
+}
+
+/// When what happened.
+#[derive(Clone, Copy, Debug)]
+struct Times {
+    began: Instant,
+    injected: Instant,
+    noticed: Option<Instant>,
+    repairing: Instant,
+    repaired: Instant,
+    returned: Instant,
+    ended: Instant,
+}
+
+/// Admissions that the gateways decided by themselves while Redis decided: single calls that were
+/// not answered in time. They come on top of what Redis admits.
+#[derive(Clone, Copy, Debug)]
+struct Strays {
+    before: usize,
+    after: usize,
+}
+
+// === impl Row ===
+
+impl Row {
+    /// A row whose fault every gateway must notice.
+    pub(super) const fn new(number: u32, name: &'static str) -> Self {
+        let setup = Setup { arguments: &[], proxied: false, dead: false };
+        Self { number, name, setup, outage: true }
+    }
+
+    /// The fault may be over before anybody notices, or come and go.
+    pub(super) const fn passing(mut self) -> Self {
+        self.outage = false;
+        self
+    }
+
+    pub(super) const fn with(mut self, arguments: &'static [&'static str]) -> Self {
+        self.setup.arguments = arguments;
+        self
+    }
+
+    pub(super) const fn proxied(mut self) -> Self {
+        self.setup.proxied = true;
+        self
+    }
+
+    pub(super) const fn dead_at_start(mut self) -> Self {
+        self.setup.dead = true;
+        self
+    }
+
+    pub(super) fn run(self, inject: impl FnOnce(&mut Scene), repair: impl FnOnce(&mut Scene)) {
+        let mut scene = Scene::start(self.setup);
+        let started = Instant::now();
+        let watch = Watch::start(&scene.gateways);
+        let load = scene.load();
+        let began = Instant::now();
+        if !self.setup.dead {
+            sleep(HEALTHY);
+        }
+        let before = scene.admitted_locally();
+        let injected = if self.setup.dead { started } else { Instant::now() };
+        inject(&mut scene);
+        if self.outage {
+            let noticed = || watch.all_away_since(injected).is_some();
+            wait_until("all gateways to notice", noticed);
+        }
+        sleep(HOLD.saturating_sub(injected.elapsed()));
+        let repairing = Instant::now();
+        repair(&mut scene);
+        let repaired = Instant::now();
+        wait_until("all gateways to return", || watch.all_up_since(repaired).is_some());
+        let returned = Instant::now();
+        let at_return = scene.admitted_locally();
+        sleep(HEALTHY);
+        let ended = Instant::now();
+        let samples = load.stop();
+        let strays = Strays { before, after: scene.admitted_locally() - at_return };
+        let noticed = watch.all_away_since(injected).filter(|at| *at < repairing);
+        let times = Times { began, injected, noticed, repairing, repaired, returned, ended };
+        let returned_at = watch.all_up_since(repaired).map_or(returned, |at| at.min(returned));
+        let times = Times { returned: returned_at, ..times };
+        let steady = !noticed.is_some_and(|at| watch.any_up_within(at, repairing));
+        self.judge(&scene, &samples, times, strays, steady);
+    }
+
+    fn judge(self, scene: &Scene, samples: &[Sample], times: Times, strays: Strays, steady: bool) {
+        let count = |target: usize, phase: (Instant, Instant)| {
+            let mine = samples.iter().filter(|sample| sample.target == target);
+            largest_count(mine, WINDOW, phase)
+        };
+        let healthy = !self.setup.dead;
+        let outage = times.noticed.filter(|_| self.outage && steady);
+        let counts = Counts {
+            before: healthy.then(|| count(SLIDING, (times.began, times.injected))).flatten(),
+            without: outage.and_then(|noticed| count(SLIDING, (noticed, times.repairing))),
+            after: count(SLIDING, (times.returned, times.ended)),
+            whole: count(SLIDING, (times.began, times.ended)),
+        };
+        let early = |sample: &&Sample| healthy && sample.received < times.injected;
+        let longest = |samples: &mut dyn Iterator<Item = &Sample>| {
+            samples.map(Sample::waited).max().unwrap_or_default()
+        };
+        let report = Report {
+            number: self.number,
+            name: self.name,
+            requests: samples.len(),
+            failed: samples.iter().filter(|sample| sample.failed()).count(),
+            longest_before: healthy.then(|| longest(&mut samples.iter().filter(early))),
+            longest: longest(&mut samples.iter()),
+            noticed: times.noticed.map(|at| at - times.injected),
+            returned: times.returned - times.repaired,
+            counts,
+            strays: strays.before + strays.after,
+            log_lines: scene.log_lines(),
+        };
+        report.write();
+        let failure = samples.iter().find(|sample| sample.failed());
+        assert!(report.failed == 0, "{} requests failed, the first: {failure:?}", report.failed);
+        assert!(!self.outage || steady, "a gateway returned before the fault was repaired");
+        assert!(report.longest < TIMEOUT + LATE, "a request waited {:?}", report.longest);
+        let mut bounds = vec![
+            ("before the fault", counts.before, QUOTA + strays.before),
+            ("without Redis", counts.without, most_without_redis()),
+            ("after the return", counts.after, QUOTA + strays.after),
+            ("over all", counts.whole, most_over_edges()),
+        ];
+        let bucket = count(BUCKET, (times.began, times.ended));
+        bounds.push(("from the bucket", bucket, most_of_bucket()));
+        for (when, count, most) in bounds {
+            assert!(count.is_none_or(|count| count <= most), "{when}: {count:?} of {most}");
+        }
+    }
+}
