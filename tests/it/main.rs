@@ -16,6 +16,7 @@ mod support;
 mod applications;
 mod config;
 mod core;
+mod endurance;
 mod faults;
 mod memory;
 mod operate;
