@@ -26,12 +26,15 @@ pub(super) struct Row {
     name: &'static str,
     setup: Setup,
     outage: bool,
+    forgets: bool,
 }
 
 /// When what happened.
 #[derive(Clone, Copy, Debug)]
 struct Times {
     began: Instant,
+    /// Until when Redis certainly decided, and from when again.
+    healthy: (Instant, Instant),
     injected: Instant,
     noticed: Option<Instant>,
     repairing: Instant,
@@ -54,12 +57,18 @@ impl Row {
     /// A row whose fault every gateway must notice.
     pub(super) const fn new(number: u32, name: &'static str) -> Self {
         let setup = Setup { arguments: &[], proxied: false, dead: false };
-        Self { number, name, setup, outage: true }
+        Self { number, name, setup, outage: true, forgets: false }
     }
 
     /// The fault may be over before anybody notices, or come and go.
     pub(super) const fn passing(mut self) -> Self {
         self.outage = false;
+        self
+    }
+
+    /// Redis loses its counts within a window, and begins a quota anew.
+    pub(super) const fn forgetting(mut self) -> Self {
+        self.forgets = true;
         self
     }
 
@@ -87,29 +96,34 @@ impl Row {
         if !self.setup.dead {
             sleep(HEALTHY);
         }
+        let healthy_until = Instant::now();
         let before = scene.admitted_locally();
         let injected = if self.setup.dead { started } else { Instant::now() };
         inject(&mut scene);
+        let all_away = || watch.all_away_since(injected);
         if self.outage {
-            let noticed = || watch.all_away_since(injected).is_some();
-            wait_until("all gateways to notice", noticed);
+            wait_until("all gateways to notice", || all_away().is_some());
         }
         sleep(HOLD.saturating_sub(injected.elapsed()));
         let repairing = Instant::now();
         repair(&mut scene);
         let repaired = Instant::now();
-        wait_until("all gateways to return", || watch.all_up_since(repaired).is_some());
-        let returned = Instant::now();
+        let mut returned = repaired;
+        wait_until("all gateways to return", || {
+            watch.all_up_since(repaired).inspect(|at| returned = *at).is_some()
+        });
+        // What a gateway decided by itself up to here does not count for the phase that begins.
         let at_return = scene.admitted_locally();
+        let healthy_from = Instant::now();
         sleep(HEALTHY);
         let ended = Instant::now();
         let samples = load.stop();
         let strays = Strays { before, after: scene.admitted_locally() - at_return };
-        let noticed = watch.all_away_since(injected).filter(|at| *at < repairing);
-        let times = Times { began, injected, noticed, repairing, repaired, returned, ended };
-        let returned_at = watch.all_up_since(repaired).map_or(returned, |at| at.min(returned));
-        let times = Times { returned: returned_at, ..times };
+        let noticed = all_away().filter(|at| *at < repairing);
         let steady = !noticed.is_some_and(|at| watch.any_up_within(at, repairing));
+        let healthy = (healthy_until, healthy_from);
+        let times =
+            Times { began, healthy, injected, noticed, repairing, repaired, returned, ended };
         self.judge(&scene, &samples, times, strays, steady);
     }
 
@@ -121,9 +135,9 @@ impl Row {
         let healthy = !self.setup.dead;
         let outage = times.noticed.filter(|_| self.outage && steady);
         let counts = Counts {
-            before: healthy.then(|| count(SLIDING, (times.began, times.injected))).flatten(),
+            before: healthy.then(|| count(SLIDING, (times.began, times.healthy.0))).flatten(),
             without: outage.and_then(|noticed| count(SLIDING, (noticed, times.repairing))),
-            after: count(SLIDING, (times.returned, times.ended)),
+            after: count(SLIDING, (times.healthy.1, times.ended)),
             whole: count(SLIDING, (times.began, times.ended)),
         };
         let early = |sample: &&Sample| healthy && sample.received < times.injected;
@@ -148,11 +162,12 @@ impl Row {
         assert!(report.failed == 0, "{} requests failed, the first: {failure:?}", report.failed);
         assert!(!self.outage || steady, "a gateway returned before the fault was repaired");
         assert!(report.longest < TIMEOUT + LATE, "a request waited {:?}", report.longest);
+        let forgotten = if self.forgets { QUOTA } else { 0 };
         let mut bounds = vec![
             ("before the fault", counts.before, QUOTA + strays.before),
             ("without Redis", counts.without, most_without_redis()),
             ("after the return", counts.after, QUOTA + strays.after),
-            ("over all", counts.whole, most_over_edges()),
+            ("over all", counts.whole, most_over_edges() + forgotten),
         ];
         let bucket = count(BUCKET, (times.began, times.ended));
         bounds.push(("from the bucket", bucket, most_of_bucket()));
