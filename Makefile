@@ -40,8 +40,8 @@ FAULT_MATRIX = $(or $(CARGO_TARGET_DIR),target)/tmp/fault-matrix
 soak:  ## the end-to-end tests on a release build, the long ones too, with twenty times the random histories
 	@tests/setup.sh test
 	rm -rf $(FAULT_MATRIX)
-	SLUICEGATE_SOAK=1 cargo test --locked --release --test it -- --include-ignored --skip faults::
-	SLUICEGATE_SOAK=1 cargo test --locked --release --test it -- faults:: --include-ignored --test-threads=1
+	SLUICEGATE_SOAK=1 cargo test --locked --release --test it -- --include-ignored --skip faults:: --skip endurance::
+	SLUICEGATE_SOAK=1 cargo test --locked --release --test it -- faults:: endurance:: --include-ignored --test-threads=1
 	@echo '| fault | requests | failed | longest wait before | longest wait | noticed after | back after | most before | most without Redis | most after | most over all | decided alone | log lines |'
 	@echo '| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |'
 	@cat $(FAULT_MATRIX)/*.md

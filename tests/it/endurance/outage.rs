@@ -18,15 +18,18 @@ const THREADS: usize = 4;
 const EVERY: Duration = Duration::from_millis(10);
 const LOG_LINES_MAX: usize = 100;
 const GROWTH_MAX: f64 = 1.1;
+/// `store.timeout` and a busy machine's scheduling.
+const LONGEST: Duration = Duration::from_secs(2);
 const SLOWER_MAX: Duration = Duration::from_micros(100);
 
 const POLICY: &str = "[policies.all]\nquota = 40\nwindow = \"1s\"\npartition = []\n\
     [[rules]]\npath = \"/**\"\npolicies = [\"all\"]\n";
 
-fn median<'a>(samples: impl Iterator<Item = &'a Sample>) -> Duration {
+/// The median of how long these waited, and the longest.
+fn waits<'a>(samples: impl Iterator<Item = &'a Sample>) -> (Duration, Duration) {
     let mut waits: Vec<Duration> = samples.map(Sample::waited).collect();
     waits.sort_unstable();
-    waits[waits.len() / 2]
+    (waits[waits.len() / 2], waits[waits.len() - 1])
 }
 
 /// Looks until `until`, once a second.
@@ -59,18 +62,18 @@ fn five_minutes_without_redis() {
     let sizes = sizes(&gateway, began + LASTS);
     let samples = load.stop();
     let failed = samples.iter().filter(|sample| sample.failed()).count();
-    let longest = samples.iter().map(Sample::waited).max().unwrap_or_default();
-    let of = |number| median(samples.iter().filter(move |sample| sample.target == number));
+    let of = |number| waits(samples.iter().filter(move |sample| sample.target == number));
     let (away, local, log) = (of(0), of(1), gateway.log());
     let (first, most) = (sizes[0], sizes.iter().copied().max().unwrap_or_default());
     eprintln!(
-        "{} requests, {failed} failed, longest {longest:?}; median {away:?}, with a local store \
-         {local:?}; resident {first} bytes, at most {most}; {} log lines",
+        "{} requests, {failed} failed; median and longest {away:?}, with a local store {local:?}; \
+         resident {first} bytes, at most {most}; {} log lines",
         samples.len(),
         log.lines().count()
     );
     assert_eq!(failed, 0);
     assert!(most as f64 <= first as f64 * GROWTH_MAX, "it grows: {sizes:?}");
     assert!(log.lines().count() < LOG_LINES_MAX, "{log}");
-    assert!(away <= local + SLOWER_MAX, "{away:?} instead of {local:?}");
+    assert!(away.1 < LONGEST, "a request waited {:?}", away.1);
+    assert!(away.0 <= local.0 + SLOWER_MAX, "{away:?} instead of {local:?}");
 }

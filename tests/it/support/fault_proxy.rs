@@ -171,13 +171,16 @@ impl Shared {
         }
         let [holed, cut] = [AtomicBool::new(false), AtomicBool::new(false)];
         let pair = Arc::new(Pair { client, server, holed, cut });
-        if self.behaviour() == Behaviour::HalfClose {
-            pair.half_close();
-        }
         let mut open = lock(&self.open);
         open.retain(|pair| pair.strong_count() > 0);
         open.push(Arc::downgrade(&pair));
         drop(open);
+        // Looked at only now: a switch in between has met this connection in the list.
+        match self.behaviour() {
+            Behaviour::HalfClose => pair.half_close(),
+            Behaviour::Refuse => pair.reset(),
+            _ => {}
+        }
         for direction in [Direction::Requests, Direction::Replies] {
             let (shared, pair) = (Arc::clone(self), Arc::clone(&pair));
             spawn(move || shared.pump(&pair, direction));
