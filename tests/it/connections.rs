@@ -79,14 +79,14 @@ fn as_a_user_with_a_password() {
 
 #[test]
 fn with_the_password_of_the_default_user() {
-    let redis = RedisServer::with(&["--requirepass", "hunter2"]);
+    let redis = RedisServer::start_with(&["--requirepass", "hunter2"]);
     let address = redis.url().replace("redis://", "");
     redis_decides(&format!("redis://:hunter2@{address}"), "");
 }
 
 #[test]
 fn a_refused_password_is_told_and_not_shown() {
-    let (redis, app) = (RedisServer::with(&["--requirepass", "right"]), App::start());
+    let (redis, app) = (RedisServer::start_with(&["--requirepass", "right"]), App::start());
     let address = redis.url().replace("redis://", "");
     let gateway = gateway(&app, &format!("redis://:hunter2@{address}"), "");
     gateway.wait_for_store("away");
@@ -99,7 +99,7 @@ fn a_refused_password_is_told_and_not_shown() {
 #[test]
 fn over_a_unix_socket() {
     let socket = Socket::new();
-    let redis = RedisServer::with(&["--unixsocket", &socket.path()]);
+    let redis = RedisServer::start_with(&["--unixsocket", &socket.path()]);
     set_user(&redis, &["us:er", "on", &format!(">{PASSWORD}"), "~*", "+@all"]);
     let query = format!("db=2&user=us%3Aer&pass={PASSWORD_IN_URL}");
     redis_decides(&format!("unix://{}?{query}", socket.path()), "");

@@ -3,6 +3,7 @@
 #![expect(
     clippy::expect_used,
     clippy::unwrap_used,
+    clippy::panic,
     clippy::print_stderr,
     clippy::disallowed_methods,
     clippy::float_cmp,
@@ -16,7 +17,9 @@ mod applications;
 mod config;
 mod connections;
 mod core;
+mod endurance;
 mod fallback;
+mod faults;
 mod memory;
 mod operate;
 mod outage;

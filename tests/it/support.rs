@@ -2,7 +2,9 @@
 
 pub(crate) mod app;
 pub(crate) mod certificates;
+pub(crate) mod fault_proxy;
 pub(crate) mod gateway;
+pub(crate) mod load;
 pub(crate) mod policies;
 pub(crate) mod raw;
 pub(crate) mod redis;

@@ -22,7 +22,7 @@ impl Encrypted {
             ["ca.pem", "redis.pem", "redis.key"].map(|file| authority.path(file));
         let files = ["--tls-ca-cert-file", &ca, "--tls-cert-file", &certificate];
         let others = ["--tls-key-file", &key, "--tls-port", &port, "--tls-auth-clients", clients];
-        let redis = RedisServer::with(&[files.as_slice(), &others].concat());
+        let redis = RedisServer::start_with(&[files.as_slice(), &others].concat());
         Self { authority, url: format!("rediss://127.0.0.1:{port}"), _redis: redis }
     }
 

@@ -72,6 +72,8 @@ pub(crate) fn response(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
 }
 
 fn serve(stream: &TcpStream, notes: &Mutex<Vec<Seen>>, answer: &Answer) {
+    // Head and body leave in two writes: without this the second waits for the first's receipt.
+    stream.set_nodelay(true).expect("an open socket");
     let mut reader = BufReader::new(stream);
     while let Some(seen) = read_request(&mut reader) {
         let answer = answer(&seen);

@@ -79,6 +79,15 @@ impl Gateway {
         Self { child, folder, public, admin, client }
     }
 
+    /// What it holds of the machine's memory, in bytes.
+    pub(crate) fn resident(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = fs::read_to_string(path).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kibibytes = line.and_then(|line| line.trim().split(' ').next()?.parse::<u64>().ok());
+        kibibytes.expect("a size") * 1024
+    }
+
     pub(crate) fn public(&self) -> SocketAddr {
         self.public
     }

@@ -1,36 +1,54 @@
 //! A `redis-server` of one's own: started on a free port, ended with the value.
 
+use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use redis::IntoConnectionInfo;
+use redis::{FromRedisValue, IntoConnectionInfo, RedisResult};
 
 /// How long a process may take to listen on a busy machine.
 pub(crate) const START_TIMEOUT: Duration = Duration::from_secs(30);
 
+static SERVERS: AtomicUsize = AtomicUsize::new(0);
+
 /// A running server; killed when dropped.
 pub(crate) struct RedisServer {
     port: u16,
-    settings: Vec<String>,
+    arguments: Vec<String>,
+    folder: PathBuf,
     child: Child,
+    /// The test's own connection, kept open so that it is there when no other gets in.
+    admin: Mutex<Option<redis::Connection>>,
 }
 
 impl RedisServer {
     /// Starts a server without persistence and waits until it answers.
     pub(crate) fn start() -> Self {
-        Self::with(&[])
+        Self::start_with(&[])
     }
 
-    /// The same with further settings, as the command line of `redis-server` takes them.
-    pub(crate) fn with(settings: &[&str]) -> Self {
+    /// The same with further arguments, which come last and so win: `["--appendonly", "yes"]`.
+    pub(crate) fn start_with(arguments: &[&str]) -> Self {
+        let number = SERVERS.fetch_add(1, Ordering::Relaxed);
+        let name = format!("sluicegate-redis-{}-{number}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        fs::create_dir_all(&folder).expect("a folder for the server");
         let port = free_port();
-        let settings: Vec<String> = settings.iter().map(ToString::to_string).collect();
-        Self { port, child: spawn(port, &settings), settings }
+        let arguments: Vec<String> = arguments.iter().map(|&text| text.to_owned()).collect();
+        let child = spawn(port, &folder, &arguments);
+        Self { port, arguments, folder, child, admin: Mutex::new(None) }
     }
 
     pub(crate) fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, self.port))
     }
 
     /// A connection of the test's own. It greets without CLIENT SETINFO, which this server does not
@@ -40,6 +58,23 @@ impl RedisServer {
         let settings = info.redis_settings().clone().set_skip_set_lib_name();
         let client = redis::Client::open(info.set_redis_settings(settings)).expect("an address");
         client.get_connection().expect("the server listens")
+    }
+
+    /// Opens the connection of [`Self::command`] now, while the server still lets it in.
+    pub(crate) fn reserve_admin(&self) {
+        self.command::<String>(&["PING"]);
+    }
+
+    /// Sends a command, as in `["CONFIG", "SET", "maxmemory", "1"]`, on a connection that is kept.
+    pub(crate) fn command<T: FromRedisValue>(&self, words: &[&str]) -> T {
+        self.try_command(words).unwrap_or_else(|error| panic!("{words:?}: {error}"))
+    }
+
+    /// The same, where an error reply is an answer too.
+    pub(crate) fn try_command<T: FromRedisValue>(&self, words: &[&str]) -> RedisResult<T> {
+        let mut admin = self.admin.lock().unwrap_or_else(PoisonError::into_inner);
+        let connection = admin.get_or_insert_with(|| self.connect());
+        redis::cmd(words[0]).arg(&words[1..]).query(connection)
     }
 
     /// How often it has run the script: each call reads its keys once.
@@ -55,6 +90,7 @@ impl RedisServer {
     pub(crate) fn kill(&mut self) {
         self.child.kill().expect("the server runs");
         self.child.wait().expect("the server ends");
+        self.admin = Mutex::new(None);
     }
 
     /// Sends a signal by name.
@@ -63,9 +99,17 @@ impl RedisServer {
         assert!(status.expect("kill runs").success());
     }
 
-    /// Starts it again, empty, on the same port.
+    /// Starts it again on the same port, with the same arguments and whatever data it has left on
+    /// disk: nothing, unless an argument or a SAVE saw to it.
     pub(crate) fn restart(&mut self) {
-        self.child = spawn(self.port, &self.settings);
+        self.child = spawn(self.port, &self.folder, &self.arguments);
+    }
+
+    /// Starts it again without its data.
+    pub(crate) fn restart_empty(&mut self) {
+        fs::remove_dir_all(&self.folder).expect("its folder");
+        fs::create_dir_all(&self.folder).expect("its folder");
+        self.restart();
     }
 }
 
@@ -73,14 +117,16 @@ impl Drop for RedisServer {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        let _ = fs::remove_dir_all(&self.folder);
     }
 }
 
-fn spawn(port: u16, settings: &[String]) -> Child {
+fn spawn(port: u16, folder: &Path, arguments: &[String]) -> Child {
     let child = Command::new("redis-server")
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""])
-        .args(["--appendonly", "no", "--dir", "/tmp"])
-        .args(settings)
+        .args(["--appendonly", "no", "--dir"])
+        .arg(folder)
+        .args(arguments)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()

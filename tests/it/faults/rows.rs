@@ -1,0 +1,5 @@
+//! The rows, by what they do it to. The numbers are their order in the table.
+
+mod network;
+mod process;
+mod server;
