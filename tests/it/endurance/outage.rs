@@ -18,8 +18,9 @@ const THREADS: usize = 4;
 const EVERY: Duration = Duration::from_millis(10);
 const LOG_LINES_MAX: usize = 100;
 const GROWTH_MAX: f64 = 1.1;
-/// `store.timeout` and a busy machine's scheduling.
-const LONGEST: Duration = Duration::from_secs(2);
+/// Of the longest waits: `store.timeout` and scheduling, on top of what the machine made the other
+/// gateway wait.
+const LATER_MAX: Duration = Duration::from_secs(2);
 const SLOWER_MAX: Duration = Duration::from_micros(100);
 
 const POLICY: &str = "[policies.all]\nquota = 40\nwindow = \"1s\"\npartition = []\n\
@@ -74,6 +75,6 @@ fn five_minutes_without_redis() {
     assert_eq!(failed, 0);
     assert!(most as f64 <= first as f64 * GROWTH_MAX, "it grows: {sizes:?}");
     assert!(log.lines().count() < LOG_LINES_MAX, "{log}");
-    assert!(away.1 < LONGEST, "a request waited {:?}", away.1);
+    assert!(away.1 < local.1 + LATER_MAX, "a request waited {:?}, not {:?}", away.1, local.1);
     assert!(away.0 <= local.0 + SLOWER_MAX, "{away:?} instead of {local:?}");
 }
