@@ -4,12 +4,14 @@
 -- KEYS          every key that the requests speak of, each once.
 -- ARGV          [1] "0": the clock is Redis' own. A test may give microseconds since the epoch;
 --               then keys live a day longer, so that virtual time does not lose them.
---               Then four for each key: the algorithm's letter ("t" or "s") and three parameters.
+--               [2] a number that the reply repeats, so that nobody takes it for that of another
+--               call. Then four for each key: the algorithm's letter ("t" or "s") and three parameters.
 --               Then for each request: the number of its checks, and three for each check:
 --               position of its key (from 1), cost, "1" if the policy is in shadow mode, else "0".
 -- Stored value  as the two algorithms say; every key has a time to live.
--- Reply         [1] the clock in microseconds; [2] for each request, joined by a comma, one digit
---               for each check: "1" if it had room; then the value of each key as it was read.
+-- Reply         [1] the clock in microseconds; [2] the number of the call; [3] for each request,
+--               joined by a comma, one digit for each check: "1" if it had room; then the value of
+--               each key as it was read.
 -- Atomicity     everything is read, then everything decided, then everything written. A request
 --               is charged if all its enforced checks have room, or not at all; a shadow check is
 --               charged if the request is and it has room itself. A later request sees what an
@@ -30,7 +32,7 @@ end
 
 local values = call('MGET', unpack(keys))
 local standings, algorithm_of, dirty = {}, {}, {}
-local at = 2
+local at = 3
 for k = 1, #keys do
   local algorithm = algorithms[args[at]]
   local standing = algorithm.read(values[k], now, tonumber(args[at + 1]), tonumber(args[at + 2]), tonumber(args[at + 3]))
@@ -68,6 +70,6 @@ for k = 1, #keys do
   end
 end
 
-local reply = { now, table.concat(answers, ',') }
-for k = 1, #keys do reply[k + 2] = values[k] end
+local reply = { now, tonumber(args[2]), table.concat(answers, ',') }
+for k = 1, #keys do reply[k + 3] = values[k] end
 return reply

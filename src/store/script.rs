@@ -31,6 +31,8 @@ pub struct Call<'a> {
     keys: Vec<(&'a Key, &'a Limit)>,
     /// For each check of each request in turn, the place of its key in `keys`.
     places: Vec<usize>,
+    /// Repeated by the reply.
+    number: u32,
 }
 
 /// What a call came to.
@@ -44,9 +46,14 @@ pub struct Answer {
     pub standings: Vec<Standing>,
 }
 
-/// The reply is not one that the script gives: something else answered.
+/// Why a reply does not answer a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Malformed;
+pub enum Misread {
+    /// It is not one that the script gives: something else answered.
+    Malformed,
+    /// It is that of another call: replies and calls are no longer in step.
+    Foreign,
+}
 
 // === impl Call ===
 
@@ -62,7 +69,7 @@ impl<'a> Call<'a> {
             });
             places.push(place);
         }
-        Self { requests, keys, places }
+        Self { requests, keys, places, number: fastrand::u32(..) }
     }
 
     /// The command; `verb` and `script` are EVALSHA and the hash, or EVAL and the source.
@@ -76,6 +83,7 @@ impl<'a> Call<'a> {
             Now::Redis => 0,
             Now::Given(now) => now.as_micros(),
         });
+        command.arg(self.number);
         for (_, limit) in &self.keys {
             let [a, b, c] = limit.parameters();
             command.arg(limit.letter().to_string()).arg(a).arg(b).arg(c);
@@ -91,29 +99,34 @@ impl<'a> Call<'a> {
     }
 
     /// What `reply` amounts to.
-    pub fn answer(&self, reply: &Value) -> Result<Answer, Malformed> {
-        let Value::Array(parts) = reply else { return Err(Malformed) };
-        let [Value::Int(now), Value::BulkString(answers), values @ ..] = parts.as_slice() else {
-            return Err(Malformed);
+    pub fn answer(&self, reply: &Value) -> Result<Answer, Misread> {
+        let Value::Array(parts) = reply else { return Err(Misread::Malformed) };
+        let [Value::Int(now), Value::Int(number), Value::BulkString(answers), values @ ..] =
+            parts.as_slice()
+        else {
+            return Err(Misread::Malformed);
         };
-        let now = Timestamp::from_micros(u64::try_from(*now).map_err(|_| Malformed)?);
+        if *number != i64::from(self.number) {
+            return Err(Misread::Foreign);
+        }
+        let now = Timestamp::from_micros(u64::try_from(*now).map_err(|_| Misread::Malformed)?);
         let mut standings = self.standings(values, now)?;
         let answers: Vec<&[u8]> = answers.split(|byte| *byte == b',').collect();
         if answers.len() != self.requests.len() {
-            return Err(Malformed);
+            return Err(Misread::Malformed);
         }
         let mut places = self.places.iter();
         let each = self.requests.iter().zip(answers);
         let decisions = each.map(|(request, answer)| {
             if answer.len() != request.len() {
-                return Err(Malformed);
+                return Err(Misread::Malformed);
             }
             let rooms: Vec<bool> = answer.iter().map(|digit| *digit == b'1').collect();
             let mine: Vec<usize> = places.by_ref().take(request.len()).copied().collect();
             let mut asked: Vec<Standing> = mine.iter().map(|&p| standings[p].clone()).collect();
             // The core finds the same rooms, or something else has answered.
             if decision::rooms(request, &asked) != rooms {
-                return Err(Malformed);
+                return Err(Misread::Malformed);
             }
             let decisions = decision::settle(request, &mut asked, &rooms);
             for (place, standing) in mine.into_iter().zip(asked) {
@@ -121,20 +134,20 @@ impl<'a> Call<'a> {
             }
             Ok(decisions)
         });
-        let decisions = decisions.collect::<Result<_, Malformed>>()?;
+        let decisions = decisions.collect::<Result<_, Misread>>()?;
         Ok(Answer { now, decisions, standings })
     }
 
-    fn standings(&self, values: &[Value], now: Timestamp) -> Result<Vec<Standing>, Malformed> {
+    fn standings(&self, values: &[Value], now: Timestamp) -> Result<Vec<Standing>, Misread> {
         if values.len() != self.keys.len() {
-            return Err(Malformed);
+            return Err(Misread::Malformed);
         }
         let each = self.keys.iter().zip(values);
         each.map(|((_, limit), value)| {
             let state = match value {
                 Value::Nil => None,
                 Value::BulkString(bytes) => decode(limit, bytes),
-                _ => return Err(Malformed),
+                _ => return Err(Misread::Malformed),
             };
             Ok(limit.read(state.as_ref(), now))
         })

@@ -20,6 +20,7 @@ mod core;
 mod endurance;
 mod fallback;
 mod faults;
+mod lies;
 mod memory;
 mod operate;
 mod outage;

@@ -5,6 +5,7 @@ use std::fmt;
 use redis::{ErrorKind, RedisError};
 
 use super::hint::hint;
+use crate::store::script::Misread;
 
 /// The shared store did not decide.
 #[derive(Clone, Debug)]
@@ -46,6 +47,16 @@ impl Fault {
     /// Its kind.
     pub const fn kind(&self) -> FaultKind {
         self.kind
+    }
+}
+
+impl From<Misread> for Fault {
+    fn from(misread: Misread) -> Self {
+        match misread {
+            Misread::Malformed => Self::malformed(),
+            // Every reply to come is suspect.
+            Misread::Foreign => Self::new(FaultKind::Connection, "a reply to another call"),
+        }
     }
 }
 

@@ -50,7 +50,7 @@ impl Link {
         let call = Call::new(&requests);
         let command = |verb: &str, script: &str| call.command(verb, script, Now::Redis);
         let reply = self.run(&DECIDE, command, longest).await?;
-        call.answer(&reply).map_err(|_| Fault::malformed())
+        Ok(call.answer(&reply)?)
     }
 
     /// Runs the real script, with a write, as a request would: within the same `longest`.

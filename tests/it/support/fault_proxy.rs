@@ -43,6 +43,8 @@ pub(crate) enum Behaviour {
     HalfClose,
     /// In so many chunks of a hundred of the replies, one byte is another one.
     Corrupt { percent: u8 },
+    /// So many chunks of a hundred of the replies come twice.
+    Repeat { percent: u8 },
     /// Connections are closed at once, open ones reset.
     Refuse,
 }
@@ -201,14 +203,16 @@ impl Shared {
                 Err(_) => return pair.reset(),
             };
             let passes = self.treat(pair, &mut chunk[..length], direction);
-            if passes && !self.is_over(pair) && to.write_all(&chunk[..length]).is_err() {
-                return pair.reset();
+            for _ in 0..passes {
+                if !self.is_over(pair) && to.write_all(&chunk[..length]).is_err() {
+                    return pair.reset();
+                }
             }
         }
     }
 
-    /// Does to a chunk what the behaviour says; whether it passes.
-    fn treat(&self, pair: &Pair, chunk: &mut [u8], direction: Direction) -> bool {
+    /// Does to a chunk what the behaviour says; how often it passes.
+    fn treat(&self, pair: &Pair, chunk: &mut [u8], direction: Direction) -> u32 {
         let reply = direction == Direction::Replies;
         match self.behaviour() {
             Behaviour::Delay(time) if reply => self.wait(pair, time),
@@ -220,10 +224,11 @@ impl Shared {
                 chunk[at] ^= random.u8(1..);
             }
             // Replies have nowhere to go.
-            Behaviour::HalfClose => return !reply,
+            Behaviour::HalfClose if reply => return 0,
+            Behaviour::Repeat { percent } if reply && self.chance(percent) => return 2,
             _ => {}
         }
-        !pair.holed.load(Ordering::Relaxed)
+        u32::from(!pair.holed.load(Ordering::Relaxed))
     }
 
     /// One side has said that nothing more comes.

@@ -42,6 +42,14 @@ fn corrupt_replies() {
 }
 
 #[test]
+fn replies_twice() {
+    Row::new(25, "replies twice").proxied().passing().run(
+        |scene| scene.proxy().set(Behaviour::Repeat { percent: 100 }),
+        |scene| scene.proxy().set(Behaviour::Pass),
+    );
+}
+
+#[test]
 fn half_closed() {
     Row::new(19, "half-close").proxied().run(
         |scene| scene.proxy().set(Behaviour::HalfClose),
