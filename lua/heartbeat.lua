@@ -2,7 +2,7 @@
 --
 -- KEYS          [1] the set of gateways.
 -- ARGV          [1] the name of this gateway; [2] microseconds without a heartbeat after which a
---               gateway no longer counts; [3] milliseconds that the set is kept.
+--               gateway no longer counts; [3] milliseconds that its heartbeat is remembered.
 -- Stored value  a sorted set: the names of the gateways by the microseconds of their last
 --               heartbeat.
 -- Reply         [1] the clock in microseconds; [2] this gateway's last heartbeat as Redis
@@ -14,6 +14,7 @@ local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local last = redis.call('ZSCORE', KEYS[1], ARGV[1])
 redis.call('ZADD', KEYS[1], string.format('%d', now), ARGV[1])
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('(%d', now - ARGV[2]))
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('(%d', now - ARGV[3] * 1000))
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
-return { now, tonumber(last) or 0, redis.call('ZCARD', KEYS[1]) }
+local live = redis.call('ZCOUNT', KEYS[1], string.format('%d', now - ARGV[2]), '+inf')
+return { now, tonumber(last) or 0, live }

@@ -32,6 +32,16 @@ local function header(value)
   return width, tick, newest, records
 end
 
+-- A value of `n` records: their ticks, and the running count after each.
+local function assemble(standing, width, ticks, counts, n)
+  local format = count_format(width)
+  local parts = { pack(HEADER, width, standing.tick, ticks[n]), pack(format, 0) }
+  for i = 1, n do
+    parts[i + 2] = string.char(ticks[i] % 256) .. pack(format, counts[i])
+  end
+  return table.concat(parts)
+end
+
 -- Writes the value anew in the policy's ticks: each record rounded up, none beyond the present.
 local function reread(value, standing, width, tick, newest, records)
   local format, modulus = count_format(width), count_modulus(width)
@@ -50,13 +60,7 @@ local function reread(value, standing, width, tick, newest, records)
     before = count
   end
   if n == 0 then return nil end
-  local width_new = math.max(width, standing.width)
-  local format_new = count_format(width_new)
-  local parts = { pack(HEADER, width_new, standing.tick, ticks[n]), pack(format_new, 0) }
-  for i = 1, n do
-    parts[i + 2] = string.char(ticks[i] % 256) .. pack(format_new, counts[i])
-  end
-  return table.concat(parts)
+  return assemble(standing, math.max(width, standing.width), ticks, counts, n)
 end
 
 -- Finds the first record that still counts, and how much the records from there on add up to.
@@ -118,4 +122,38 @@ function sliding_window.write(standing)
   total = (total + standing.added) % count_modulus(width)
   return pack(HEADER, width, standing.tick, present) .. pack(format, before) .. kept
     .. string.char(present % 256) .. pack(format, total), ttl
+end
+
+-- Units by tick of what counts in a standing.
+local function live(standing)
+  local units, before = {}, standing.before
+  if not standing.value then return units end
+  local value, width, newest = standing.value, standing.width, standing.newest
+  local format, modulus = count_format(width), count_modulus(width)
+  for at = standing.from, standing.to, width + 1 do
+    local count = decode(format, value, at + 1)
+    units[newest - (newest - byte(value, at)) % 256] = (count - before) % modulus
+    before = count
+  end
+  return units
+end
+
+-- The worse of a standing and the value `seen`, and the value `charged` on top, room or not.
+function sliding_window.merge(standing, seen, charged)
+  local function read(value)
+    return live(sliding_window.read(value, standing.now, standing.quota, standing.window, standing.tick))
+  end
+  local units, ticks, counts, total = live(standing), {}, {}, 0
+  for index, count in pairs(read(seen)) do units[index] = math.max(units[index] or 0, count) end
+  for index, count in pairs(read(charged)) do units[index] = (units[index] or 0) + count end
+  for index in pairs(units) do ticks[#ticks + 1] = index end
+  if #ticks == 0 then return end
+  table.sort(ticks)
+  for i = 1, #ticks do
+    total = math.min(total + units[ticks[i]], count_modulus(6) - 1)
+    counts[i] = total
+  end
+  local width = math.max(total < count_modulus(3) and 3 or 6, standing.width)
+  standing.value = assemble(standing, width, ticks, counts, #ticks)
+  standing.used = total
 end

@@ -56,3 +56,10 @@ function token_bucket.write(standing)
   if parts <= 1000 then return string.format('%d%03d', at, fraction), micros + 1 end
   return string.format('%d:%d', at, fraction), micros + 1
 end
+
+-- The worse of a standing and the value `seen`, and `charged` parts on top, room or not.
+function token_bucket.merge(standing, seen, charged)
+  local other = token_bucket.read(seen, standing.now, standing.unit, standing.parts, standing.cap)
+  local debt = math.max(standing.debt, other.debt) + (tonumber(charged) or 0)
+  standing.debt = math.min(debt, standing.cap)
+end

@@ -23,6 +23,16 @@ pub struct Limiter<C> {
     expected_instances: Option<u64>,
 }
 
+/// Whether Redis is to be asked.
+enum Admission<'a> {
+    /// Yes; nobody else asks about what these are about.
+    Ask(Vec<Turn<'a>>),
+    /// No: a denial is remembered.
+    Denied(Verdict),
+    /// No: somebody else has asked and not been answered.
+    InVain,
+}
+
 /// The shared store and what is remembered of its denials.
 #[derive(Debug)]
 pub struct Shared {
@@ -58,8 +68,9 @@ impl<C: Clock> Limiter<C> {
         };
         let began = self.clock.now();
         let turns = match shared.turns(checks, &self.clock).await {
-            Ok(turns) => turns,
-            Err(verdict) => return verdict,
+            Admission::Ask(turns) => turns,
+            Admission::Denied(verdict) => return verdict,
+            Admission::InVain => return self.without_store(checks),
         };
         let sent = self.clock.now();
         // Waiting for somebody else's answer is part of the one timeout.
@@ -145,7 +156,7 @@ impl Shared {
     /// The right to ask Redis about `checks`, or the verdict if a denial of an enforced policy is
     /// remembered; it speaks of those policies only. Of the requests that meet an ended denial one
     /// asks, and the others wait for its answer: once, and no longer than the store may take.
-    async fn turns(&self, checks: &[Check], clock: &impl Clock) -> Result<Vec<Turn<'_>>, Verdict> {
+    async fn turns(&self, checks: &[Check], clock: &impl Clock) -> Admission<'_> {
         let mut may_wait = true;
         loop {
             let now = clock.now();
@@ -159,13 +170,15 @@ impl Shared {
                 }
             }
             if !denied.is_empty() {
-                return Err(Verdict::new(denied));
+                return Admission::Denied(Verdict::new(denied));
             }
-            let Some(answered) = asked.filter(|_| may_wait) else { return Ok(turns) };
+            let Some(answered) = asked.filter(|_| may_wait) else { return Admission::Ask(turns) };
             // Nobody waits while others wait for them.
             drop(turns);
-            // Closed when the answer is there, so this always ends in an error.
-            let _ = timeout(self.redis.timeout(), answered.acquire()).await;
+            // Closed when the answer is there: an error is what is waited for.
+            if timeout(self.redis.timeout(), answered.acquire()).await.is_err() {
+                return Admission::InVain;
+            }
             may_wait = false;
         }
     }

@@ -174,6 +174,19 @@ impl Standing {
         }
     }
 
+    /// Parts owed to a token bucket; `None` of a sliding window.
+    pub const fn debt(&self) -> Option<u64> {
+        match &self.level {
+            Level::TokenBucket(_, debt) => Some(debt.parts()),
+            Level::SlidingWindow(..) => None,
+        }
+    }
+
+    /// Whether the state says any more than its absence would.
+    pub fn says_anything(&self) -> bool {
+        self.empty_after() > Micros::ZERO
+    }
+
     /// The share of the limit that is used, in millionths: what losing this state would give away.
     pub const fn used_share(&self) -> u64 {
         match &self.level {

@@ -104,6 +104,12 @@ impl Timestamp {
         self.0.wrapping_sub(other.0).cast_signed()
     }
 
+    /// The moment `span` earlier.
+    #[must_use]
+    pub const fn before(self, span: Micros) -> Self {
+        Self(self.0.saturating_sub(span.0))
+    }
+
     /// The span from `earlier` to here; zero if `earlier` is in fact later.
     pub const fn since(self, earlier: Self) -> Micros {
         Micros(self.0.saturating_sub(earlier.0))

@@ -184,6 +184,15 @@ impl TokenBucket {
     }
 }
 
+// === impl Debt ===
+
+impl Debt {
+    /// Parts of a microsecond.
+    pub const fn parts(&self) -> u64 {
+        self.parts
+    }
+}
+
 const fn gcd(mut a: u64, mut b: u64) -> u64 {
     while b != 0 {
         (a, b) = (b, a % b);

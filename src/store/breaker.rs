@@ -6,11 +6,12 @@
 
 use crate::limit::{Micros, Timestamp};
 
-/// So many calls in a row without an answer, over at least [`SILENCE_MIN`], are a fault. Fewer, or
-/// many at once, are a hiccup.
+/// So many calls without an answer, more than had one, over at least [`SILENCE_MIN`], are a fault.
+/// Fewer, or many at once, are a hiccup.
 const TIMEOUTS_MAX: u32 = 5;
-/// No answer for so long.
 const SILENCE_MIN: Micros = Micros::new(250_000);
+/// Calls are counted for so long from the first without an answer; then the count begins anew.
+const SPAN: Micros = Micros::new(1_000_000);
 /// The longest pause before the first retry; it doubles with every failure.
 const PAUSE_MIN: Micros = Micros::new(50_000);
 /// The longest pause: what a returned Redis waits to be noticed, at most.
@@ -31,8 +32,10 @@ pub enum Position {
 #[derive(Clone, Debug)]
 pub struct Breaker {
     position: Position,
-    timeouts: u32,
-    silent_since: Option<Timestamp>,
+    /// Calls without an answer, and with one, since the first of the former.
+    unanswered: u32,
+    answered: u32,
+    since: Option<Timestamp>,
     failures: u32,
     probe_at: Timestamp,
 }
@@ -61,7 +64,7 @@ impl Breaker {
     /// A breaker that is open and due for its first probe: a gateway starts without Redis.
     pub const fn new(now: Timestamp) -> Self {
         let position = Position::Open;
-        Self { position, timeouts: 0, silent_since: None, failures: 0, probe_at: now }
+        Self { position, unanswered: 0, answered: 0, since: None, failures: 0, probe_at: now }
     }
 
     /// Where it stands.
@@ -71,15 +74,18 @@ impl Breaker {
 
     /// A call was answered.
     pub const fn answered(&mut self) {
-        self.timeouts = 0;
-        self.silent_since = None;
+        self.answered = self.answered.saturating_add(1);
     }
 
     /// A call got no answer that counts. Returns whether that opened the breaker.
     pub fn unanswered(&mut self, now: Timestamp, jitter: f64) -> bool {
-        self.timeouts = self.timeouts.saturating_add(1);
-        let silent = now.since(*self.silent_since.get_or_insert(now));
-        self.timeouts >= TIMEOUTS_MAX && silent >= SILENCE_MIN && self.failed(now, jitter)
+        if self.since.is_none_or(|since| now.since(since) > SPAN) {
+            (self.unanswered, self.answered, self.since) = (0, 0, Some(now));
+        }
+        self.unanswered = self.unanswered.saturating_add(1);
+        let lasts = self.since.is_some_and(|since| now.since(since) >= SILENCE_MIN);
+        let most = self.unanswered >= TIMEOUTS_MAX && self.unanswered > self.answered;
+        lasts && most && self.failed(now, jitter)
     }
 
     /// A call or a probe failed. Returns whether that opened the breaker. `jitter` in 0 to 1
@@ -107,7 +113,7 @@ impl Breaker {
     /// The probe succeeded. The next pause is short again only once the store has settled.
     pub const fn close(&mut self) {
         self.position = Position::Closed;
-        self.answered();
+        self.since = None;
     }
 
     /// The store has answered for a while: what failed before no longer counts.
@@ -147,14 +153,37 @@ mod tests {
         for _ in 0..100 {
             assert!(!breaker.unanswered(NOW, 1.0), "many at once are one hiccup");
         }
-        breaker.answered();
-        assert!(!breaker.unanswered(NOW.after(SILENCE_MIN), 1.0), "it was answered since");
-        let mut now = NOW.after(SILENCE_MIN);
-        for _ in 2..TIMEOUTS_MAX {
-            now = now.after(SILENCE_MIN);
-            assert!(!breaker.unanswered(now, 1.0), "few are one hiccup");
+        assert!(breaker.unanswered(NOW.after(SILENCE_MIN), 1.0), "they go on");
+        breaker.close();
+        for call in 0..20 {
+            let now = NOW.after(Micros::new(call * SPAN.get()));
+            assert!(!breaker.unanswered(now, 1.0), "few are left to the probe");
         }
-        assert!(breaker.unanswered(now.after(SILENCE_MIN), 1.0));
+    }
+
+    #[test]
+    fn opens_when_most_calls_get_no_answer() {
+        let opens = |answers: u32| {
+            let mut breaker = Breaker::new(NOW);
+            breaker.close();
+            (0..100).any(|turn| {
+                (0..answers).for_each(|_| breaker.answered());
+                breaker.unanswered(NOW.after(Micros::new(turn * 20_000)), 1.0)
+            })
+        };
+        assert!(opens(0));
+        assert!(!opens(1), "half of them are answered");
+        let mut breaker = Breaker::new(NOW);
+        breaker.close();
+        let one_in_five = (0..100).any(|turn| {
+            let now = NOW.after(Micros::new(turn * 20_000));
+            if turn % 5 == 0 {
+                breaker.answered();
+                return false;
+            }
+            breaker.unanswered(now, 1.0)
+        });
+        assert!(one_in_five);
     }
 
     #[test]

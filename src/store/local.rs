@@ -12,18 +12,26 @@
 mod slot;
 mod table;
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use crate::limit::{Check, Decision, Standing, State, Timestamp, decision};
 use crate::store::value::encode;
 
-pub use slot::Known;
 use slot::Slot;
+pub use slot::{Known, What};
 use table::{Locked, Place, Table};
+
+/// Keys in a batch, a set's more or less: one call of restore.lua.
+pub const ENOUGH: usize = 128;
+/// Sets looked through for a batch: a fraction of a millisecond.
+const LOOK_MAX: usize = 2_048;
 
 /// The store.
 #[derive(Debug)]
 pub struct LocalStore {
     table: Table,
     beside_shared: bool,
+    charges: AtomicU64,
 }
 
 /// Some of what the local store knows.
@@ -41,7 +49,7 @@ impl LocalStore {
     /// A store that takes at most `memory` bytes. Only `beside_shared` does it remember what it
     /// takes to tell a shared store of its charges.
     pub fn new(memory: usize, beside_shared: bool) -> Self {
-        Self { table: Table::new(memory), beside_shared }
+        Self { table: Table::new(memory), beside_shared, charges: AtomicU64::new(0) }
     }
 
     /// Decides all checks of one request at `now`, all or nothing, as one of `among` gateways that
@@ -54,7 +62,7 @@ impl LocalStore {
             .zip(&places)
             .map(|(check, place)| {
                 let slot = locked.get(*place);
-                let among = slot.as_ref().map_or(among, |slot| slot.among(among));
+                let among = slot.as_ref().map_or(among, |slot| slot.among(among, now));
                 let limit = check.policy.limit.among(among);
                 (among, slot.map_or(limit.read(None, now), |slot| slot.standing(&limit, now)))
             })
@@ -78,7 +86,8 @@ impl LocalStore {
             let mut locked = self.table.lock(&[place]);
             if let Some(slot) = locked.get(place) {
                 slot.learn(&check.policy, standing, now);
-            } else if standing.used_share() > 0
+                locked.make_room(place, now);
+            } else if standing.says_anything()
                 && let Some(value) = encode(&check.policy.limit, &standing.state())
             {
                 locked.put(place, Slot::learned(place.fingerprint, check, value, now), now);
@@ -86,25 +95,34 @@ impl LocalStore {
         }
     }
 
-    /// At least `enough` keys, if there are so many from `from` on, of which the shared store has
-    /// to be told: those with charges that it does not know of, or everything that counts.
-    pub fn known(&self, from: usize, enough: usize, everything: bool, now: Timestamp) -> Batch {
-        let mut known = Vec::new();
-        for set in from..self.table.sets() {
-            if known.len() >= enough {
-                return Batch { known, next: Some(set) };
+    /// The keys that are asked for, from `from` on: some [`ENOUGH`] of them, or fewer if looking for
+    /// more would take long.
+    pub fn known(&self, from: usize, what: What, now: Timestamp) -> Batch {
+        let (mut known, end) = (Vec::new(), self.table.sets());
+        for set in from..end.min(from.saturating_add(LOOK_MAX)) {
+            self.table.visit(set, |slot| known.extend(slot.known(what, now)));
+            if known.len() >= ENOUGH && set + 1 < end {
+                return Batch { known, next: Some(set + 1) };
             }
-            self.table.visit(set, |slot| known.extend(slot.known(everything, now)));
         }
-        Batch { known, next: None }
+        let next = from.saturating_add(LOOK_MAX);
+        Batch { known, next: (next < end).then_some(next) }
     }
 
-    /// The shared store has been told of `known`, and now holds `shared`.
-    pub fn settle(&self, known: &Known, shared: &State, now: Timestamp) {
+    /// The shared store was told of `known` at `now`, and holds `shared` since.
+    pub fn settle(&self, known: &Known, shared: Option<&State>, now: Timestamp) {
         let place = self.table.place_of(known.fingerprint);
-        if let Some(slot) = self.table.lock(&[place]).get(place) {
+        let mut locked = self.table.lock(&[place]);
+        if let Some(slot) = locked.get(place) {
             slot.settle(known, shared, now);
+            locked.make_room(place, now);
         }
+    }
+
+    /// How many charges have been made here beside a shared store: whoever has told of all of them
+    /// need not look for more.
+    pub fn charges(&self) -> u64 {
+        self.charges.load(Ordering::Relaxed)
     }
 
     /// States held, for the operator; those that say nothing any more included.
@@ -127,8 +145,11 @@ impl LocalStore {
         among: u64,
     ) {
         let Some(value) = encode(&check.policy.limit, &standing.state()) else { return };
+        if self.beside_shared {
+            self.charges.fetch_add(1, Ordering::Relaxed);
+        }
         if let Some(slot) = locked.get(place) {
-            slot.charge(check, value, among);
+            slot.charge(check, value, now, among);
             locked.make_room(place, now);
         } else {
             let fingerprint = place.fingerprint;

@@ -41,7 +41,11 @@ use crate::limit::{
 pub use address::Address;
 pub use fault::{Fault, FaultKind};
 use link::Link;
+use restore::Debts;
 pub use status::Status;
+
+/// The least patience with calls that no request waits for.
+const PATIENCE_MIN: Duration = Duration::from_secs(1);
 
 /// The shared store.
 pub struct RedisStore {
@@ -58,6 +62,7 @@ pub struct RedisStore {
     status: Status,
     heart: Heart,
     instances: Mutex<Instances>,
+    debts: Mutex<Debts>,
     /// Microseconds by which Redis' clock is ahead of this process'.
     ahead_us: AtomicI64,
 }
@@ -68,6 +73,8 @@ struct Heart {
     live: String,
     /// The set of those that have told a forgetful Redis what they had seen.
     told: String,
+    /// The number of this gateway's last call of restore.lua.
+    calls: String,
     /// This process' own.
     name: String,
     /// By Redis' clock.
@@ -93,6 +100,7 @@ impl RedisStore {
         key_prefix: &str,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, SetupError> {
+        let name = format!("{:016x}", fastrand::u64(..));
         Ok(Self {
             client: address.client().map_err(SetupError::Address)?,
             timeout,
@@ -105,12 +113,14 @@ impl RedisStore {
             tried: Notify::new(),
             status: Status::new(),
             heart: Heart {
+                calls: format!("{key_prefix}:{{gateway}}:calls:{name}"),
                 live: format!("{key_prefix}:{{gateway}}:live"),
                 told: format!("{key_prefix}:{{gateway}}:told"),
-                name: format!("{:016x}", fastrand::u64(..)),
+                name,
                 beaten_at: Mutex::new(None),
             },
             instances: Mutex::new(Instances::new()),
+            debts: Mutex::default(),
             ahead_us: AtomicI64::new(0),
         })
     }
@@ -178,6 +188,11 @@ impl RedisStore {
             }
         }
         self.count(fault)
+    }
+
+    /// Longest wait for what no request waits for.
+    fn patience(&self) -> Duration {
+        self.timeout.max(PATIENCE_MIN)
     }
 
     /// Sets this gateway's idea of Redis' clock by an answer that has just come.

@@ -5,15 +5,26 @@
 
 use redis::{Cmd, Value, cmd};
 
+use super::local::Known;
 use super::value::decode;
-use crate::limit::{Check, Decision, Key, Limit, Standing, Timestamp, decision};
+use crate::limit::{Check, Decision, Key, Limit, Standing, State, Timestamp, decision};
 
-/// The whole script: both algorithms, then the decision.
+/// The script that decides: both algorithms, then the decision.
 pub const SOURCE: &str = concat!(
     include_str!("../../lua/token_bucket.lua"),
     include_str!("../../lua/sliding_window.lua"),
     include_str!("../../lua/decide.lua"),
 );
+
+/// The script that tells Redis what a gateway knows better.
+pub const RESTORE_SOURCE: &str = concat!(
+    include_str!("../../lua/token_bucket.lua"),
+    include_str!("../../lua/sliding_window.lua"),
+    include_str!("../../lua/restore.lua"),
+);
+
+/// Milliseconds that Redis remembers which call of restore.lua was a gateway's last.
+const RECORD_MS: u64 = 3_600_000;
 
 /// Which clock decides.
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +57,53 @@ pub struct Answer {
     pub standings: Vec<Standing>,
 }
 
+/// A call of restore.lua about `known` at `now`: the command, with `record` the gateway's own key and
+/// `number` that of the call.
+pub fn restore(
+    verb: &str,
+    script: &str,
+    record: &str,
+    number: u64,
+    known: &[Known],
+    clock: (Now, Timestamp),
+) -> Cmd {
+    let mut command = cmd(verb);
+    command.arg(script).arg(known.len() + 1).arg(record);
+    for known in known {
+        command.arg(known.key.as_ref());
+    }
+    command.arg(clock.0.argument()).arg(number).arg(RECORD_MS);
+    for known in known {
+        let [a, b, c] = known.policy.limit.parameters();
+        command.arg(known.policy.limit.letter().to_string()).arg(a).arg(b).arg(c);
+        command.arg(&*known.seen_bytes()).arg(&*known.charged_bytes(clock.1));
+    }
+    command
+}
+
+/// The clock of Redis, and what it holds of each key that it was told of.
+pub type Told = (Timestamp, Vec<Option<State>>);
+
+/// What the reply to a call of restore.lua about `known` amounts to.
+pub fn restored(known: &[Known], reply: &Value) -> Result<Told, Misread> {
+    let Value::Array(parts) = reply else { return Err(Misread::Malformed) };
+    let [Value::Int(now), values @ ..] = parts.as_slice() else { return Err(Misread::Malformed) };
+    if values.len() != known.len() {
+        return Err(Misread::Malformed);
+    }
+    let states = known.iter().zip(values).map(|(known, value)| match value {
+        Value::Nil => Ok(None),
+        Value::BulkString(bytes) => Ok(decode(&known.policy.limit, bytes)),
+        _ => Err(Misread::Malformed),
+    });
+    Ok((timestamp(*now)?, states.collect::<Result<_, Misread>>()?))
+}
+
+fn timestamp(micros: i64) -> Result<Timestamp, Misread> {
+    let micros = u64::try_from(micros).map_err(|_| Misread::Malformed)?;
+    Ok(Timestamp::from_micros(micros))
+}
+
 /// Why a reply does not answer a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Misread {
@@ -53,6 +111,17 @@ pub enum Misread {
     Malformed,
     /// It is that of another call: replies and calls are no longer in step.
     Foreign,
+}
+
+// === impl Now ===
+
+impl Now {
+    const fn argument(self) -> u64 {
+        match self {
+            Self::Redis => 0,
+            Self::Given(now) => now.as_micros(),
+        }
+    }
 }
 
 // === impl Call ===
@@ -79,10 +148,7 @@ impl<'a> Call<'a> {
         for (key, _) in &self.keys {
             command.arg(key.as_str());
         }
-        command.arg(match now {
-            Now::Redis => 0,
-            Now::Given(now) => now.as_micros(),
-        });
+        command.arg(now.argument());
         command.arg(self.number);
         for (_, limit) in &self.keys {
             let [a, b, c] = limit.parameters();
@@ -109,7 +175,7 @@ impl<'a> Call<'a> {
         if *number != i64::from(self.number) {
             return Err(Misread::Foreign);
         }
-        let now = Timestamp::from_micros(u64::try_from(*now).map_err(|_| Misread::Malformed)?);
+        let now = timestamp(*now)?;
         let mut standings = self.standings(values, now)?;
         let answers: Vec<&[u8]> = answers.split(|byte| *byte == b',').collect();
         if answers.len() != self.requests.len() {

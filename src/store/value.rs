@@ -5,7 +5,7 @@
 
 use crate::limit::sliding_window::{Log, Record};
 use crate::limit::token_bucket::{Tat, TokenBucket};
-use crate::limit::{Limit, State, Timestamp, quota};
+use crate::limit::{Limit, Standing, State, Timestamp};
 
 /// Lua's largest exact integer.
 const EXACT_MAX: u64 = 1 << 53;
@@ -40,6 +40,15 @@ pub(super) fn encode(limit: &Limit, state: &State) -> Option<Value> {
         (Limit::TokenBucket(bucket), State::TokenBucket(tat)) => Some(encode_tat(bucket, tat)),
         (_, State::SlidingWindow(log)) => encode_log(limit, log),
         _ => None,
+    }
+}
+
+/// What `standing` amounts to as a charge, for restore.lua: parts of a token-bucket, the bytes of a
+/// sliding-window.
+pub(super) fn encode_charge(limit: &Limit, standing: &Standing) -> Value {
+    match standing.debt() {
+        Some(parts) => parts.to_string().into_bytes().into(),
+        None => encode(limit, &standing.state()).unwrap_or_default(),
     }
 }
 
@@ -115,7 +124,7 @@ fn decode_log(bytes: &[u8]) -> Option<Log> {
         let count = big_endian(&record[1..]);
         let units = count.wrapping_sub(before) & mask;
         before = count;
-        Record { index: newest.saturating_sub(age), units: units.min(quota::UNITS_MAX) }
+        Record { index: newest.saturating_sub(age), units }
     });
     Some(Log { tick, records: records.collect() })
 }
@@ -128,7 +137,7 @@ fn big_endian(bytes: &[u8]) -> u64 {
 mod tests {
     use super::*;
     use crate::limit::sliding_window::SlidingWindow;
-    use crate::limit::{Micros, Quota};
+    use crate::limit::{Micros, Quota, quota};
 
     const NOW: Timestamp = Timestamp::from_micros(1_763_000_000_000_000);
 

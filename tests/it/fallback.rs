@@ -1,12 +1,14 @@
 //! What the local store promises beside a shared one, in virtual time: shares, the last state seen,
 //! and what the shared store is told when it is back.
 
+mod corners;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use proptest::prelude::*;
 use sluicegate::limit::{Check, Limit, Micros, Mode, Policy, Standing, State, Timestamp};
-use sluicegate::store::local::LocalStore;
+use sluicegate::store::local::{Known, LocalStore, What};
 
 use crate::support::policies::{check, policy, sliding_window, token_bucket};
 
@@ -32,7 +34,7 @@ impl Shared {
 
     /// What a gateway has seen: the first step of the return to a store that has forgotten.
     fn shown(&mut self, gateway: &LocalStore, now: Timestamp) {
-        for known in gateway.known(0, usize::MAX, true, now).known {
+        for known in known(gateway, EVERYTHING, now) {
             let standing = known.seen_beside(self.0.get(&*known.key), now);
             self.0.insert(known.key.to_string(), standing.state());
         }
@@ -40,10 +42,10 @@ impl Shared {
 
     /// What a gateway has charged.
     fn told(&mut self, gateway: &LocalStore, now: Timestamp) {
-        for known in gateway.known(0, usize::MAX, false, now).known {
+        for known in known(gateway, What::Untold, now) {
             let standing = known.on_top_of(self.0.get(&*known.key), now);
             self.0.insert(known.key.to_string(), standing.state());
-            gateway.settle(&known, &standing.state(), now);
+            gateway.settle(&known, Some(&standing.state()), now);
         }
     }
 
@@ -51,6 +53,19 @@ impl Shared {
         let standing = check.policy.limit.read(self.0.get(check.key.as_str()), now);
         check.policy.limit.cost_max() - standing.remaining()
     }
+}
+
+const EVERYTHING: What = What::Seen { since: Timestamp::EPOCH };
+
+/// All keys that are asked for.
+fn known(gateway: &LocalStore, what: What, now: Timestamp) -> Vec<Known> {
+    let (mut all, mut from) = (Vec::new(), Some(0));
+    while let Some(set) = from {
+        let batch = gateway.known(set, what, now);
+        all.extend(batch.known);
+        from = batch.next;
+    }
+    all
 }
 
 fn gateways(count: u64) -> Vec<LocalStore> {
@@ -247,7 +262,7 @@ fn a_store_that_came_back_empty_grants_nothing_afresh() {
         assert_eq!(shared.used(&check, START), 10);
         // And it is told once.
         for gateway in &gateways {
-            assert!(gateway.known(0, usize::MAX, false, START).known.is_empty());
+            assert!(known(gateway, What::Untold, START).is_empty());
         }
     }
 }
@@ -264,12 +279,12 @@ fn what_was_admitted_without_the_store_is_charged_to_it_once() {
         assert!(ask(gateway, START) && ask(gateway, START));
     }
     // Each tells its two; one more is admitted while the first is at it.
-    let known = gateways[0].known(0, usize::MAX, false, START).known;
+    let charged = known(&gateways[0], What::Untold, START);
     assert!(ask(&gateways[0], START));
-    for known in &known {
+    for known in &charged {
         let standing = known.on_top_of(shared.0.get(&*known.key), START);
         shared.0.insert(known.key.to_string(), standing.state());
-        gateways[0].settle(known, &standing.state(), START);
+        gateways[0].settle(known, Some(&standing.state()), START);
     }
     assert_eq!(shared.used(&check, START), 2 + 2);
     shared.told(&gateways[0], START);

@@ -4,11 +4,11 @@
 use std::sync::Arc;
 
 use crate::limit::{Check, Limit, Micros, Policy, Standing, State, Timestamp};
-use crate::store::value::{Value, decode, encode};
+use crate::store::value::{Value, decode, encode, encode_charge};
 
 /// A moment of the shared store that lies further back than this is a stepped clock, not an answer
-/// that came late.
-const LATE_MAX: Micros = Micros::SECOND;
+/// that came late: no `store.timeout` is longer.
+const LATE_MAX: Micros = Micros::new(10_000_000);
 
 /// One key's state.
 #[derive(Debug)]
@@ -38,6 +38,18 @@ struct Apart {
     told: Option<Value>,
     /// Between how many gateways the quota was shared when they were made.
     among: u64,
+}
+
+/// Which keys are asked for.
+#[derive(Clone, Copy, Debug)]
+pub enum What {
+    /// Those that the shared store told something of since then, or that it has to be told of.
+    Seen {
+        /// By its own clock.
+        since: Timestamp,
+    },
+    /// Those with charges that it has not been told of.
+    Untold,
 }
 
 /// A key as the local store knows it, for the shared store to be told.
@@ -86,22 +98,31 @@ impl Slot {
 
     /// Between how many gateways the quota is shared: as it was, for as long as the shared store
     /// has not been told of what was charged so.
-    pub(super) fn among(&self, present: u64) -> u64 {
-        self.untold().map_or(present, |apart| apart.among)
+    pub(super) fn among(&self, present: u64, now: Timestamp) -> u64 {
+        let untold = self.untold().filter(|_| self.says_anything(now));
+        untold.map_or(present, |apart| apart.among)
     }
 
-    /// Takes the state after a charge.
-    pub(super) fn charge(&mut self, check: &Check, value: Value, among: u64) {
-        let before = std::mem::replace(&mut self.value, value);
+    /// Takes the state after a charge at `now`.
+    pub(super) fn charge(&mut self, check: &Check, value: Value, now: Timestamp, among: u64) {
         self.meet(&check.policy);
+        let limit = &check.policy.limit;
+        let before = std::mem::replace(&mut self.value, value);
         let Some(origin) = &mut self.origin else { return };
-        match &mut origin.apart {
-            Some(apart) if apart.told.as_ref() == Some(&before) => apart.among = among,
-            Some(_) => {}
-            None => {
-                let (seen, told) = (Some(before.clone()), Some(before));
-                origin.apart = Some(Box::new(Apart { seen, told, among }));
-            }
+        // As it stands now: what the clock or the policy has changed in the old state is no charge.
+        let present = |value: Option<&Value>, among| {
+            let state = value.and_then(|value| decode(limit, value));
+            encode(limit, &limit.among(among).read(state.as_ref(), now).state())
+        };
+        let Some(apart) = &mut origin.apart else {
+            let told = present(Some(&before), among);
+            origin.apart = Some(Box::new(Apart { seen: Some(before), told, among }));
+            return;
+        };
+        let all_told = apart.told.as_ref() == Some(&before);
+        apart.told = present(apart.told.as_ref(), apart.among);
+        if all_told || apart.told == present(Some(&before), apart.among) {
+            apart.among = among;
         }
     }
 
@@ -133,13 +154,14 @@ impl Slot {
         origin.apart = Some(apart);
     }
 
-    /// What the shared store is to be told of this key: nothing if it has been, unless it has
-    /// forgotten `everything`.
-    pub(super) fn known(&self, everything: bool, now: Timestamp) -> Option<Known> {
+    /// This key, if it is among what is asked for.
+    pub(super) fn known(&self, what: What, now: Timestamp) -> Option<Known> {
         let origin = self.origin.as_ref()?;
-        let told = !everything && self.untold().is_none();
-        // What has run down says no more than its absence would.
-        if told || self.used_share(now) == 0 {
+        let wanted = match what {
+            What::Seen { since } => origin.seen_at >= since,
+            What::Untold => self.untold().is_some(),
+        };
+        if !wanted || !self.says_anything(now) {
             return None;
         }
         let state = |value: &[u8]| decode(&self.policy.limit, value);
@@ -162,14 +184,15 @@ impl Slot {
         })
     }
 
-    /// The shared store has been told of `known`, and now holds `shared`. What was charged here
-    /// meanwhile it has not been told of. The state itself stays: until that store is asked again,
-    /// nothing charged here is given back.
-    pub(super) fn settle(&mut self, known: &Known, shared: &State, now: Timestamp) {
+    /// The shared store was told of `known` at `now`, and holds `shared` since. What was charged here meanwhile it has not
+    /// been told of. The state itself stays: until that store is asked again, nothing charged here
+    /// is given back.
+    pub(super) fn settle(&mut self, known: &Known, shared: Option<&State>, now: Timestamp) {
         let limit = self.policy.limit;
-        let Some(apart) = self.origin.as_mut().and_then(|origin| origin.apart.as_mut()) else {
-            return;
-        };
+        let Some(origin) = &mut self.origin else { return };
+        let Some(apart) = &mut origin.apart else { return };
+        // An answer from before does not know of it.
+        origin.seen_at = origin.seen_at.max(now);
         let share = limit.among(apart.among);
         let told = apart.told.as_deref().and_then(|value| decode(&limit, value));
         let told = share.read(told.as_ref(), now).carry(
@@ -179,7 +202,11 @@ impl Slot {
         );
         let same = known.present == decode(&limit, &self.value);
         apart.told = if same { Some(self.value.clone()) } else { encode(&limit, &told.state()) };
-        apart.seen = encode(&limit, shared);
+        apart.seen = shared.and_then(|state| encode(&limit, state));
+    }
+
+    fn says_anything(&self, now: Timestamp) -> bool {
+        self.standing(&self.policy.limit, now).says_anything()
     }
 
     /// The share of the limit that is used, in millionths.
@@ -221,13 +248,31 @@ impl Known {
         limit.read(stored, now).worse(&limit.read(self.seen.as_ref(), now))
     }
 
-    /// And what it is to hold to have been told everything: besides, what was charged here since.
-    pub fn on_top_of(&self, stored: Option<&State>, now: Timestamp) -> Standing {
-        let share = self.policy.limit.among(self.among);
-        self.seen_beside(stored, now).carry(
+    /// What was charged here since, as a charge to the shared store.
+    pub fn charged(&self, now: Timestamp) -> Standing {
+        let limit = self.policy.limit;
+        let share = limit.among(self.among);
+        limit.read(None, now).carry(
             &share.read(self.told.as_ref(), now),
             &share.read(self.present.as_ref(), now),
             self.among,
         )
+    }
+
+    /// And what it is to hold to have been told everything: besides, what was charged here since.
+    pub fn on_top_of(&self, stored: Option<&State>, now: Timestamp) -> Standing {
+        let nothing = self.policy.limit.read(None, now);
+        self.seen_beside(stored, now).carry(&nothing, &self.charged(now), 1)
+    }
+
+    /// What the shared store once told, as restore.lua takes it.
+    pub fn seen_bytes(&self) -> Value {
+        let seen = self.seen.as_ref();
+        seen.and_then(|state| encode(&self.policy.limit, state)).unwrap_or_default()
+    }
+
+    /// What was charged here since, as restore.lua takes it.
+    pub fn charged_bytes(&self, now: Timestamp) -> Value {
+        encode_charge(&self.policy.limit, &self.charged(now))
     }
 }

@@ -14,8 +14,6 @@ use super::scripts::HEARTBEAT;
 use crate::limit::{Micros, Timestamp};
 use crate::store::instances::BEAT_LIFE;
 
-/// Longest wait for a heartbeat's answer; no request waits for it.
-const TIMEOUT: Duration = Duration::from_secs(1);
 /// Milliseconds that Redis remembers the gateways without a heartbeat: a day. It is by its
 /// heartbeat there that a gateway knows after an outage that Redis has forgotten nothing.
 const KEPT_MS: u64 = 86_400_000;
@@ -25,15 +23,6 @@ const GATHER_MAX: Duration = Duration::from_millis(1_500);
 const GATHER_EVERY: Duration = Duration::from_millis(20);
 /// Who has told longer ago has told an earlier Redis.
 const TOLD_LIFE: Micros = Micros::new(3_000_000);
-
-/// What Redis remembers of the last heartbeat.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Memory {
-    /// Redis remembers it.
-    Whole,
-    /// It does not: it lost its memory, or meets this gateway for the first time.
-    Lost,
-}
 
 /// A heartbeat's reply.
 struct Beat {
@@ -45,9 +34,13 @@ struct Beat {
 // === impl RedisStore ===
 
 impl RedisStore {
-    /// Beats on `link`. That Redis refuses it is no fault of the store: it may still decide. Then
-    /// the gateways are not counted, and what Redis remembers is not known.
-    pub(super) async fn beat(&self, link: &Link) -> Result<Result<Memory, Fault>, Fault> {
+    /// Beats on `link`, and returns the heartbeat before if Redis remembers it: if it does not, it
+    /// has lost its memory or meets this gateway for the first time. That Redis refuses is no fault
+    /// of the store: it may still decide. Then the gateways are not counted.
+    pub(super) async fn beat(
+        &self,
+        link: &Link,
+    ) -> Result<Result<Option<Timestamp>, Fault>, Fault> {
         let beat = match self.beat_in(link, &self.heart.live, BEAT_LIFE).await {
             Ok(beat) => beat,
             Err(fault) if fault.kind() == FaultKind::ErrorReply => return Ok(Err(fault)),
@@ -56,8 +49,7 @@ impl RedisStore {
         lock(&self.instances).counted(beat.count, self.clock.now());
         let before = lock(&self.heart.beaten_at).replace(beat.now);
         // A Redis that came back with an older memory remembers an older heartbeat.
-        let whole = before.is_some_and(|before| beat.last >= before.as_micros());
-        Ok(Ok(if whole { Memory::Whole } else { Memory::Lost }))
+        Ok(Ok(before.filter(|before| beat.last >= before.as_micros())))
     }
 
     /// Says that this gateway has told what it had seen; and if it `waits`, returns when the others
@@ -85,7 +77,7 @@ impl RedisStore {
             command.arg(life.get()).arg(KEPT_MS);
             command
         };
-        let Value::Array(parts) = link.run(&HEARTBEAT, command, TIMEOUT).await? else {
+        let Value::Array(parts) = link.run(&HEARTBEAT, command, self.patience()).await? else {
             return Err(Fault::malformed());
         };
         let [Value::Int(now), Value::Int(last), Value::Int(count)] = parts.as_slice() else {

@@ -2,12 +2,12 @@
 
 use std::sync::OnceLock;
 
-use crate::store::script::SOURCE;
+use crate::store::script::{self, SOURCE};
 
 /// Decides.
 pub(super) static DECIDE: Script = Script::new(SOURCE);
 /// Writes what a gateway knows better than Redis.
-pub(super) static RESTORE: Script = Script::new(include_str!("../../../lua/restore.lua"));
+pub(super) static RESTORE: Script = Script::new(script::RESTORE_SOURCE);
 /// Counts the gateways.
 pub(super) static HEARTBEAT: Script = Script::new(include_str!("../../../lua/heartbeat.lua"));
 

@@ -7,7 +7,6 @@ use tokio::time::sleep;
 
 use super::advice::advice;
 use super::fault::{Fault, FaultKind};
-use super::heartbeat::Memory;
 use super::link::Link;
 use super::teller::Teller;
 use super::{RedisStore, lock};
@@ -16,10 +15,14 @@ use crate::store::local::LocalStore;
 
 /// How often a connection is probed.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
-/// A connection has settled after so many probes: then the next failure is a new story.
-const SETTLED_PROBES: u32 = 5;
-/// Longest wait for what Redis says of itself; no request waits for it.
-const INFO_TIMEOUT: Duration = Duration::from_secs(1);
+/// After so many probes the next failure is followed by a short pause again.
+const HELD_PROBES: u32 = 5;
+/// After so many it is a new story for the log.
+const SETTLED_PROBES: u32 = 60;
+/// How long a gateway goes on telling Redis before it lets requests go there, and how long once a
+/// second after that.
+const TELLING_MAX: Duration = Duration::from_secs(5);
+const TELLING_STEP: Duration = Duration::from_millis(250);
 
 // === impl RedisStore ===
 
@@ -75,13 +78,14 @@ impl RedisStore {
             ));
         }
         teller.advise(advice);
-        let told = self.restore(&link, local, beat.unwrap_or(Memory::Lost)).await?;
+        self.owe(beat.ok().flatten());
+        let told = self.restore(&link, local, TELLING_MAX).await?;
         Ok((link, told))
     }
 
     /// What Redis says of itself that would break a promise.
     async fn look(&self, link: &Link) -> Result<Vec<String>, Fault> {
-        match link.info(INFO_TIMEOUT).await {
+        match link.info(self.patience()).await {
             Ok(info) => Ok(advice(&info)),
             Err(fault) if fault.kind() == FaultKind::ErrorReply => Ok(vec![format!(
                 "cannot look at this Redis ({fault}): its version, role and eviction policy are \
@@ -129,8 +133,10 @@ impl RedisStore {
                 return self.count(fault);
             }
             probes += 1;
-            if probes == SETTLED_PROBES {
+            if probes == HELD_PROBES {
                 self.breaker().settle();
+            }
+            if probes == SETTLED_PROBES {
                 teller.settled();
             }
         }
@@ -143,6 +149,6 @@ impl RedisStore {
         self.prove(&link).await?;
         // Refused or not, the connection is good.
         let _ = self.beat(&link).await?;
-        self.restore(&link, local, Memory::Whole).await.map(drop)
+        self.restore(&link, local, TELLING_STEP).await.map(drop)
     }
 }

@@ -4,6 +4,8 @@ use super::fault::Fault;
 
 /// Connections in a row that may fail before they settle and still be told of.
 const TOLD_MAX: u32 = 3;
+/// Different pieces of advice in the life of a process.
+const ADVICE_MAX: usize = 16;
 
 /// Remembers what has been told.
 #[derive(Debug, Default)]
@@ -33,7 +35,7 @@ impl Teller {
         if self.unsettled < TOLD_MAX {
             tracing::warn!(%fault, "redis is away: deciding without it until it answers");
         } else {
-            tracing::warn!(%fault, "redis keeps going away: deciding without it; silent until a connection has held for 5 s");
+            tracing::warn!(%fault, "redis keeps going away: deciding without it; silent until a connection has held for a minute");
         }
     }
 
@@ -45,12 +47,14 @@ impl Teller {
         self.unsettled = 0;
     }
 
-    /// Each piece of advice once, for as long as it stands.
+    /// Each piece of advice once, and so many pieces at most.
     pub(super) fn advise(&mut self, advice: Vec<String>) {
-        for new in advice.iter().filter(|new| !self.advised.contains(new)) {
-            tracing::warn!("{new}");
+        for new in advice {
+            if self.advised.len() < ADVICE_MAX && !self.advised.contains(&new) {
+                tracing::warn!("{new}");
+                self.advised.push(new);
+            }
         }
-        self.advised = advice;
     }
 }
 
@@ -94,6 +98,17 @@ mod tests {
         }
         assert_eq!(lines, 1);
         assert!((3_590..3_610).contains(&attempts), "{attempts}: one a second");
+    }
+
+    #[test]
+    fn advice_is_given_once_and_bounded() {
+        let mut teller = Teller::default();
+        for turn in 0..100 {
+            teller.advise(vec![format!("advice {}", turn % 2)]);
+        }
+        assert_eq!(teller.advised.len(), 2);
+        teller.advise((0..100).map(|number| format!("more {number}")).collect());
+        assert_eq!(teller.advised.len(), ADVICE_MAX);
     }
 
     #[test]
