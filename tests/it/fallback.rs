@@ -4,6 +4,7 @@
 mod corners;
 
 use std::collections::HashMap;
+use std::iter;
 use std::sync::Arc;
 
 use proptest::prelude::*;
@@ -90,11 +91,10 @@ fn most_within(admitted: &[u64], span_us: u64) -> u64 {
     admitted.iter().map(within).max().unwrap_or(0) as u64
 }
 
-/// Whether no span admitted more than `times` what `limit` admits, and one unit for each of `count`
-/// gateways if that is more.
-fn within_limit(limit: &Limit, admitted: &[u64], count: u64, times: u64) -> bool {
+/// Whether no span admitted more than `times` what `limit` admits, or `least` if that is more.
+fn within_limit(limit: &Limit, admitted: &[u64], least: u64, times: u64) -> bool {
     let quota = limit.quota().units();
-    let bound = limit.cost_max().max(count);
+    let bound = limit.cost_max().max(least);
     match limit {
         Limit::SlidingWindow(_) => most_within(admitted, WINDOW_US) <= times * bound,
         Limit::TokenBucket(_) => admitted.iter().enumerate().all(|(first, from)| {
@@ -117,15 +117,20 @@ fn limits() -> impl Strategy<Value = Limit> {
 
 #[derive(Clone, Debug)]
 enum Event {
-    Asks(usize),
-    Goes,
+    /// A request; if Redis is there, it may still not answer in time.
+    Asks { gateway: usize, in_time: bool },
+    /// Redis is away for one gateway or for all.
+    Goes { only: Option<usize> },
+    /// It is back for all, and may have forgotten everything.
     Comes { empty: bool, first: usize },
 }
 
 fn events() -> impl Strategy<Value = Vec<(u64, Event)>> {
+    let asks = (0_usize..4, prop::bool::weighted(0.9))
+        .prop_map(|(gateway, in_time)| Event::Asks { gateway, in_time });
     let event = prop_oneof![
-        40 => (0_usize..4).prop_map(Event::Asks),
-        1 => Just(Event::Goes),
+        40 => asks,
+        1 => prop::option::of(0_usize..4).prop_map(|only| Event::Goes { only }),
         1 => (any::<bool>(), 0_usize..4).prop_map(|(empty, first)| Event::Comes { empty, first }),
     ];
     let pause = prop_oneof![8 => 0_u64..100_000, 2 => 0_u64..2_000_000];
@@ -137,49 +142,56 @@ proptest! {
 
     #[test]
     fn all_shares_together_admit_no_more_than_the_quota(
-        limit in limits(), count in 1_u64..8, asks in prop::collection::vec((0_u64..400_000, 0_usize..8), 300)
+        limit in limits(), count in 1_u64..8, cost in 1_u64..4, asks in prop::collection::vec((0_u64..400_000, 0_usize..8), 300)
     ) {
-        let (gateways, (_policy, check)) = (gateways(count), one(limit, 1));
+        let cost = cost.min(limit.cost_max());
+        let (gateways, (_policy, check)) = (gateways(count), one(limit, cost));
         let (mut now, mut admitted) = (START, Vec::new());
         for (pause, gateway) in asks {
             now = now.after(Micros::new(pause));
             let gateway = &gateways[gateway % gateways.len()];
             if gateway.decide(std::slice::from_ref(&check), now, count)[0].allowed {
-                admitted.push(now.as_micros());
+                admitted.extend(iter::repeat_n(now.as_micros(), usize::try_from(cost).unwrap()));
             }
         }
-        prop_assert!(within_limit(&limit, &admitted, count, 1));
+        prop_assert!(within_limit(&limit, &admitted, count * cost, 1));
         prop_assert!(!admitted.is_empty());
     }
 
     #[test]
     fn outages_admit_twice_the_quota_in_a_window_at_most(
-        limit in limits(), count in 1_u64..5, events in events()
+        limit in limits(), count in 1_u64..5, cost in 1_u64..4, events in events()
     ) {
-        let (mut shared, gateways, (_policy, check)) = (Shared::default(), gateways(count), one(limit, 1));
-        let (mut now, mut away, mut admitted, mut outages) = (START, false, Vec::new(), 0);
+        let cost = cost.min(limit.cost_max());
+        let (mut shared, gateways, (_policy, check)) = (Shared::default(), gateways(count), one(limit, cost));
+        let (mut now, mut admitted, mut alone) = (START, Vec::new(), false);
+        let mut away = vec![false; gateways.len()];
         for (pause, event) in events {
             now = now.after(Micros::new(pause));
             match event {
-                Event::Asks(gateway) => {
-                    let gateway = &gateways[gateway % gateways.len()];
-                    let allowed = if away {
+                Event::Asks { gateway, in_time } => {
+                    let number = gateway % gateways.len();
+                    let gateway = &gateways[number];
+                    let allowed = if away[number] || !in_time {
+                        alone = true;
                         gateway.decide(std::slice::from_ref(&check), now, count)[0].allowed
                     } else {
                         let (allowed, standing) = shared.decide(&check, now);
                         gateway.learn(std::slice::from_ref(&check), &[standing], now);
                         allowed
                     };
-                    admitted.extend(allowed.then_some(now.as_micros()));
+                    let units = if allowed { cost } else { 0 };
+                    admitted.extend(iter::repeat_n(now.as_micros(), usize::try_from(units).unwrap()));
                 }
-                Event::Goes => away = true,
-                Event::Comes { empty, first } if away => {
-                    (away, outages) = (false, outages + 1);
-                    if empty {
-                        shared.0.clear();
-                    }
+                Event::Goes { only } => match only.map(|only| only % away.len()) {
+                    Some(only) => away[only] = true,
+                    None => away.fill(true),
+                },
+                Event::Comes { empty, first } => {
+                    away.fill(false);
                     let in_turn = || gateways.iter().cycle().skip(first).take(gateways.len());
                     if empty {
+                        shared.0.clear();
                         in_turn().for_each(|gateway| shared.shown(gateway, now));
                     }
                     in_turn().for_each(|gateway| shared.told(gateway, now));
@@ -190,11 +202,10 @@ proptest! {
                         prop_assert!(used >= live.min(limit.quota().units()), "{used} of {live}");
                     }
                 }
-                Event::Comes { .. } => {}
             }
         }
-        prop_assert!(within_limit(&limit, &admitted, count, 2));
-        if outages == 0 && !away {
+        prop_assert!(within_limit(&limit, &admitted, count * cost, 2));
+        if !alone {
             prop_assert!(within_limit(&limit, &admitted, 1, 1));
         }
     }

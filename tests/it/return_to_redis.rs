@@ -1,5 +1,8 @@
 //! What gateways tell a Redis that comes back, and what they learn from one another through it.
 
+mod hindered;
+mod spy;
+
 use crate::support::app::App;
 use crate::support::gateway::{Gateway, app_at};
 use crate::support::redis::{RedisServer, wait_until};

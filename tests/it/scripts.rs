@@ -1,14 +1,17 @@
 //! The scripts on a real Redis and the pure core give the same answers, whatever happens: mixed
 //! algorithms, costs, shadow policies, several requests a call, changed policies, a stepping clock.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use redis::Value;
-use sluicegate::limit::{Check, Decision, Limit, Mode, Timestamp};
-use sluicegate::store::local::LocalStore;
-use sluicegate::store::script::{Call, Now, SOURCE};
+use sluicegate::limit::{
+    Check, Decision, Limit, Micros, Mode, Policy, Standing, State, Timestamp, quota,
+};
+use sluicegate::store::local::{Known, LocalStore, What};
+use sluicegate::store::script::{Call, Now, RESTORE_SOURCE, SOURCE, restore, restored};
 
 use crate::support::policies::{check, policy, sliding_window, token_bucket};
 use crate::support::redis::RedisServer;
@@ -144,6 +147,122 @@ fn scripts_and_core_decide_alike() {
     println!("{calls} calls, {decisions} decisions, {denials} denials");
     assert!(decisions >= DECISIONS_MIN, "only {decisions} decisions compared");
     assert!(denials > decisions / 20, "only {denials} denials among {decisions} decisions");
+}
+
+/// Charges of one key: the time before each, and its cost.
+fn charges() -> impl Strategy<Value = Vec<(u64, u64)>> {
+    prop::collection::vec((0_u64..2_000_000, 1_u64..8), 0..12)
+}
+
+/// A gateway and Redis that charge one key: first both know of it, then only Redis does, then only
+/// the gateway.
+struct Apart {
+    connection: redis::Connection,
+    policy: Arc<Policy>,
+    prefix: String,
+    gateway: LocalStore,
+    now: Timestamp,
+}
+
+impl Apart {
+    fn check(&self, cost: u64) -> Check {
+        check(&self.prefix, "s", &self.policy, cost)
+    }
+
+    fn shared(&mut self, charges: &[(u64, u64)], seen: bool) {
+        for (pause, cost) in charges {
+            self.now = self.now.after(Micros::new(*pause));
+            let checks = [self.check(*cost)];
+            let requests = [&checks[..]];
+            let call = Call::new(&requests);
+            let reply: Value = call
+                .command("EVAL", SOURCE, Now::Given(self.now))
+                .query(&mut self.connection)
+                .expect("the script runs");
+            let answer = call.answer(&reply).expect("it is well formed");
+            if seen {
+                self.gateway.learn(&checks, &answer.standings, answer.now);
+            }
+        }
+    }
+
+    fn alone(&mut self, charges: &[(u64, u64)], among: u64) {
+        for (pause, cost) in charges {
+            self.now = self.now.after(Micros::new(*pause));
+            self.gateway.decide(&[self.check(*cost)], self.now, among);
+        }
+    }
+
+    /// What Redis holds: a cost that never fits shows it and changes nothing.
+    fn stored(&mut self) -> State {
+        let checks = [self.check(quota::UNITS_MAX)];
+        let requests = [&checks[..]];
+        let call = Call::new(&requests);
+        let reply: Value = call
+            .command("EVAL", SOURCE, Now::Given(self.now))
+            .query(&mut self.connection)
+            .expect("the script runs");
+        let answer = call.answer(&reply).expect("it is well formed");
+        answer.standings[0].state()
+    }
+
+    /// What Redis holds after it was told, and what it should.
+    fn tell(&mut self, number: u64, known: &[Known]) -> [Standing; 2] {
+        let limit = self.policy.limit;
+        let stored = self.stored();
+        let clock = (Now::Given(self.now), self.now);
+        let reply: Value = restore("EVAL", RESTORE_SOURCE, "record", number, known, clock)
+            .query(&mut self.connection)
+            .expect("the script runs");
+        let (_, states) = restored(known, &reply).expect("it is well formed");
+        let expected = known[0].on_top_of(Some(&stored), self.now);
+        [limit.read(states[0].as_ref(), self.now), expected]
+    }
+}
+
+#[test]
+fn redis_works_out_what_the_core_does() {
+    let server = RedisServer::start();
+    let turn = Cell::new(0_u64);
+    let mut runner = TestRunner::new(Config {
+        cases: 2 * HISTORIES,
+        failure_persistence: None,
+        ..Config::default()
+    });
+    let history = (limits(), charges(), charges(), charges(), 1_u64..5, prop::bool::weighted(0.3));
+    let connection = RefCell::new(Some(server.connect()));
+    runner
+        .run(&history, |(limit, both, others, own, among, lost)| {
+            turn.set(turn.get() + 1);
+            let mut apart = Apart {
+                connection: connection.take().unwrap_or_else(|| server.connect()),
+                policy: policy("p", limit, Mode::Enforce),
+                prefix: format!("r{}", turn.get()),
+                gateway: LocalStore::new(1, true),
+                now: Timestamp::from_micros(START_US),
+            };
+            apart.shared(&both, true);
+            apart.shared(&others, false);
+            apart.alone(&own, among);
+            if lost {
+                redis::cmd("FLUSHALL").exec(&mut apart.connection).expect("it forgets");
+            }
+            let everything = What::Seen { since: Timestamp::EPOCH };
+            let known = apart.gateway.known(0, everything, apart.now).known;
+            if !known.is_empty() {
+                let [there, expected] = apart.tell(turn.get(), &known);
+                let view = |standing: &Standing| {
+                    (standing.remaining(), standing.reset_after(), standing.empty_after())
+                };
+                prop_assert_eq!(view(&there), view(&expected));
+                // Sent again, it charges nothing.
+                let [again, _] = apart.tell(turn.get(), &known);
+                prop_assert_eq!(view(&again), view(&expected));
+            }
+            connection.replace(Some(apart.connection));
+            Ok(())
+        })
+        .unwrap();
 }
 
 #[test]
