@@ -34,17 +34,19 @@ bench:  ## measure: what a decision, a rule and a request cost
 	@tests/setup.sh test
 	cargo bench --locked
 
-# Where the rows of the fault matrix leave their lines (`CARGO_TARGET_TMPDIR`).
+# Where the long tests leave what they measured (`CARGO_TARGET_TMPDIR`).
 FAULT_MATRIX = $(or $(CARGO_TARGET_DIR),target)/tmp/fault-matrix
+ENDURANCE = $(or $(CARGO_TARGET_DIR),target)/tmp/endurance
 
 soak:  ## the end-to-end tests on a release build, the long ones too, with twenty times the random histories
 	@tests/setup.sh test
-	rm -rf $(FAULT_MATRIX)
+	rm -rf $(FAULT_MATRIX) $(ENDURANCE)
 	SLUICEGATE_SOAK=1 cargo test --locked --release --test it -- --include-ignored --skip faults:: --skip endurance::
 	SLUICEGATE_SOAK=1 cargo test --locked --release --test it -- faults:: endurance:: --include-ignored --test-threads=1
 	@echo '| fault | requests | failed | longest wait before | longest wait | noticed after | back after | most before | most without Redis | most after | most over all | decided alone | log lines |'
 	@echo '| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |'
 	@cat $(FAULT_MATRIX)/*.md
+	@cat $(ENDURANCE)/*.md
 
 install:  ## install the sluicegate binary for this user
 	@tests/setup.sh run

@@ -100,6 +100,24 @@ fn a_redis_that_forgot_nothing_is_told_of_what_was_admitted_without_it() {
 }
 
 #[test]
+fn a_redis_that_is_emptied_while_it_is_connected_is_told_what_was_in_it() {
+    let (redis, app) = (RedisServer::start(), App::start());
+    let config = config(&app, 10, "sliding-window");
+    let gateway = Gateway::with_redis(&redis, "timeout = \"1s\"", &config);
+    assert_eq!(passed(&gateway, "full", 12), 10);
+    let keys = || redis.command::<Vec<String>>(&["KEYS", "*:p:s"]).len();
+    assert_eq!(keys(), 1);
+    redis.command::<()>(&["FLUSHALL"]);
+    wait_until("the gateway to notice", || keys() == 1);
+    assert_eq!(passed(&gateway, "full", 12), 0);
+    assert_eq!(gateway.metric("sluicegate_store_up", &[]), 1.0);
+    // One client alone may be given its quota back.
+    let key: Vec<String> = redis.command(&["KEYS", "*:p:s"]);
+    redis.command::<u64>(&["DEL", &key[0]]);
+    wait_until("the denial to be forgotten", || passed(&gateway, "full", 1) == 1);
+}
+
+#[test]
 fn expected_instances_override_the_count() {
     let app = App::start();
     let store = "[store]\nurl = \"redis://127.0.0.1:1\"\nexpected_instances = 4\n";

@@ -43,7 +43,7 @@ struct Apart {
 /// Which keys are asked for.
 #[derive(Clone, Copy, Debug)]
 pub enum What {
-    /// Those that the shared store told something of since then, or that it has to be told of.
+    /// Those that the shared store told something of, or was told of, since then.
     Seen {
         /// By its own clock.
         since: Timestamp,
@@ -127,7 +127,7 @@ impl Slot {
     }
 
     /// Takes what the shared store told of this key at `now`, and charges to it what that store has
-    /// not been told of.
+    /// not been told of. An answer from before the one that is known comes too late.
     pub(super) fn learn(&mut self, policy: &Arc<Policy>, shared: &Standing, now: Timestamp) {
         self.meet(policy);
         let limit = policy.limit;
@@ -184,9 +184,9 @@ impl Slot {
         })
     }
 
-    /// The shared store was told of `known` at `now`, and holds `shared` since. What was charged here meanwhile it has not
-    /// been told of. The state itself stays: until that store is asked again, nothing charged here
-    /// is given back.
+    /// The shared store was told of `known` at `now`, and holds `shared` since. What was charged
+    /// here meanwhile it has not been told of. The state itself stays: until that store is asked
+    /// again, nothing charged here is given back.
     pub(super) fn settle(&mut self, known: &Known, shared: Option<&State>, now: Timestamp) {
         let limit = self.policy.limit;
         let Some(origin) = &mut self.origin else { return };

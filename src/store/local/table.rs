@@ -20,7 +20,7 @@ const WAYS: usize = 8;
 /// Locks: enough that two cores rarely meet at one.
 const SHARDS: usize = 64;
 /// Bytes that a slot holds on the heap at most, on average over its set: a key and a log of a
-/// whole window in 64 ticks, as it was seen.
+/// whole window in 64 ticks, and a little more.
 const HEAP_PER_SLOT: usize = 448;
 /// Memory that a slot takes, all in all.
 pub(super) const SLOT_BYTES: usize = size_of::<Option<Slot>>() + HEAP_PER_SLOT;

@@ -147,8 +147,11 @@ impl RedisStore {
         sleep(PROBE_EVERY).await;
         let Some(link) = self.link.load_full() else { return Ok(()) };
         self.prove(&link).await?;
-        // Refused or not, the connection is good.
-        let _ = self.beat(&link).await?;
+        // Refused or not, the connection is good. But a Redis that remembers no heartbeat has been
+        // emptied while it was connected.
+        if let Ok(None) = self.beat(&link).await? {
+            self.owe(None);
+        }
         self.restore(&link, local, TELLING_STEP).await.map(drop)
     }
 }

@@ -3,7 +3,7 @@
 use std::thread::scope;
 use std::time::Instant;
 
-use super::soaking;
+use super::{soaking, tell};
 use crate::support::app::App;
 use crate::support::gateway::{Gateway, app_at};
 use crate::support::load::Caller;
@@ -59,7 +59,11 @@ fn a_denied_flood_costs_redis_next_to_nothing() {
     });
     let (took, after) = (began.elapsed(), commands(&redis));
     let (sent, within) = (after.0 - before.0, after.1 - before.1);
-    eprintln!("{requests} refused in {took:?}: {sent} commands, {within} more by the script");
+    let figures = format!(
+        "{requests} requests of one denied client in {took:.1?}: {sent} commands to Redis, and \
+         {within} by its scripts"
+    );
+    tell("flood", &figures);
     assert!(sent > 0, "the gateway has asked, or the count is wrong");
     assert!(sent < COMMANDS_MAX, "{sent} commands for {requests} refusals");
     assert_eq!(app.seen().len(), QUOTA);

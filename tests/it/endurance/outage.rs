@@ -3,6 +3,7 @@
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use super::tell;
 use crate::support::app::App;
 use crate::support::fault_proxy::{Behaviour, FaultProxy};
 use crate::support::gateway::{Gateway, app_at};
@@ -66,12 +67,18 @@ fn five_minutes_without_redis() {
     let of = |number| waits(samples.iter().filter(move |sample| sample.target == number));
     let (away, local, log) = (of(0), of(1), gateway.log());
     let (first, most) = (sizes[0], sizes.iter().copied().max().unwrap_or_default());
-    eprintln!(
-        "{} requests, {failed} failed; median and longest {away:?}, with a local store {local:?}; \
-         resident {first} bytes, at most {most}; {} log lines",
+    let figures = format!(
+        "{} requests in {LASTS:?}, {failed} failed; median {:.1?} and longest {:.1?}, beside them with \
+         a local store {:.1?} and {:.1?}; {first} bytes resident after a minute, {most} at most; {} \
+         lines of log",
         samples.len(),
+        away.0,
+        away.1,
+        local.0,
+        local.1,
         log.lines().count()
     );
+    tell("outage", &figures);
     assert_eq!(failed, 0);
     assert!(most as f64 <= first as f64 * GROWTH_MAX, "it grows: {sizes:?}");
     assert!(log.lines().count() < LOG_LINES_MAX, "{log}");

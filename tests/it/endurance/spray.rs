@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::scope;
 use std::time::Instant;
 
-use super::soaking;
+use super::{soaking, tell};
 use crate::support::gateway::Gateway;
 use crate::support::load::Caller;
 use crate::support::redis::free_port;
@@ -70,7 +70,12 @@ fn a_spray_of_keys_stays_within_memory_and_frees_nobody() {
     assert_eq!(ask(&mut Caller::new(gateway.public()), LIMITED), 429);
     let grown = most.into_inner().max(gateway.resident()).saturating_sub(before);
     let held = gateway.metric("sluicegate_local_entries", &[]);
-    eprintln!("{keys} keys in {:?}: grown by {grown} bytes, {held} states held", began.elapsed());
+    let figures = format!(
+        "{keys} fresh keys in {:.0?}: grown by {grown} bytes of {MEMORY}, {held} states held, the \
+         limited client refused all along",
+        began.elapsed()
+    );
+    tell("spray", &figures);
     assert!(held * 2.0 > (MEMORY / SLOT) as f64, "{held} states: the table is not in use");
     assert!(grown <= MEMORY + ELSE, "grown by {grown} bytes of at most {MEMORY}");
 }
