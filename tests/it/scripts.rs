@@ -11,7 +11,7 @@ use sluicegate::limit::{
     Check, Decision, Limit, Micros, Mode, Policy, Standing, State, Timestamp, quota,
 };
 use sluicegate::store::local::{Known, LocalStore, What};
-use sluicegate::store::script::{Call, Now, RESTORE_SOURCE, SOURCE, restore, restored};
+use sluicegate::store::script::{Answer, Call, Now, RESTORE_SOURCE, SOURCE, restore, restored};
 
 use crate::support::policies::{check, policy, sliding_window, token_bucket};
 use crate::support::redis::RedisServer;
@@ -169,17 +169,21 @@ impl Apart {
         check(&self.prefix, "s", &self.policy, cost)
     }
 
+    fn ask(&mut self, checks: &[Check]) -> Answer {
+        let requests = [checks];
+        let call = Call::new(&requests);
+        let reply: Value = call
+            .command("EVAL", SOURCE, Now::Given(self.now))
+            .query(&mut self.connection)
+            .expect("the script runs");
+        call.answer(&reply).expect("it is well formed")
+    }
+
     fn shared(&mut self, charges: &[(u64, u64)], seen: bool) {
         for (pause, cost) in charges {
             self.now = self.now.after(Micros::new(*pause));
             let checks = [self.check(*cost)];
-            let requests = [&checks[..]];
-            let call = Call::new(&requests);
-            let reply: Value = call
-                .command("EVAL", SOURCE, Now::Given(self.now))
-                .query(&mut self.connection)
-                .expect("the script runs");
-            let answer = call.answer(&reply).expect("it is well formed");
+            let answer = self.ask(&checks);
             if seen {
                 self.gateway.learn(&checks, &answer.standings, answer.now);
             }
@@ -196,14 +200,7 @@ impl Apart {
     /// What Redis holds: a cost that never fits shows it and changes nothing.
     fn stored(&mut self) -> State {
         let checks = [self.check(quota::UNITS_MAX)];
-        let requests = [&checks[..]];
-        let call = Call::new(&requests);
-        let reply: Value = call
-            .command("EVAL", SOURCE, Now::Given(self.now))
-            .query(&mut self.connection)
-            .expect("the script runs");
-        let answer = call.answer(&reply).expect("it is well formed");
-        answer.standings[0].state()
+        self.ask(&checks).standings[0].state()
     }
 
     /// What Redis holds after it was told, and what it should.
