@@ -5,8 +5,8 @@
 -- ARGV          [1] "0": the clock is Redis' own. A test may give microseconds since the epoch;
 --               then keys live a day longer, so that virtual time does not lose them.
 --               [2] a number that the reply repeats, so that nobody takes it for that of another
---               call. Then four for each key: the algorithm's letter ("t" or "s") and three parameters.
---               Then for each request: the number of its checks, and three for each check:
+--               call. Then four for each key: the algorithm's letter ("t" or "s") and three
+--               parameters. Then for each request: the number of its checks, and three for each check:
 --               position of its key (from 1), cost, "1" if the policy is in shadow mode, else "0".
 -- Stored value  as the two algorithms say; every key has a time to live.
 -- Reply         [1] the clock in microseconds; [2] the number of the call; [3] for each request,
