@@ -2,7 +2,8 @@
 -- src/store/local/slot.rs. The file is loaded behind token_bucket.lua and sliding_window.lua.
 --
 -- KEYS          [1] the gateway's own record; then the keys, each once.
--- ARGV          [1] "0": the clock is Redis' own; a test may give microseconds since the epoch.
+-- ARGV          [1] "0": the clock is Redis' own; a test may give microseconds since the epoch;
+--               then keys live a day longer, as in decide.lua.
 --               [2] the number of this call, larger than that of every call before, or 0 if it
 --               charges nothing; [3] milliseconds that the record is kept.
 --               Then six for each key: the algorithm's letter and three parameters, as in
@@ -17,10 +18,10 @@
 -- Clock         Redis' TIME, read once.
 
 local algorithms = { t = token_bucket, s = sliding_window }
-local now, number = tonumber(ARGV[1]), tonumber(ARGV[2])
+local now, number, spare_ms = tonumber(ARGV[1]), tonumber(ARGV[2]), 86400000
 if now == 0 then
   local time = redis.call('TIME')
-  now = time[1] * 1000000 + time[2]
+  now, spare_ms = time[1] * 1000000 + time[2], 0
 end
 local values = redis.call('MGET', unpack(KEYS))
 local reply = { now }
@@ -37,7 +38,7 @@ for k = 2, #KEYS do
     reply[k] = values[k]
   else
     reply[k] = value
-    redis.call('SET', KEYS[k], value, 'PX', string.format('%d', math.ceil(ttl_us / 1000)))
+    redis.call('SET', KEYS[k], value, 'PX', string.format('%d', math.ceil(ttl_us / 1000) + spare_ms))
   end
 end
 if number > 0 and not again then redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) end
