@@ -78,10 +78,10 @@ impl<C: Clock> Limiter<C> {
     pub fn remembered(&self, checks: &[Check]) -> Option<Verdict> {
         let shared = self.shared.as_ref()?;
         let now = self.clock.now();
-        let enforced = checks.iter().filter(|check| check.policy.enforced());
-        let denied = enforced.filter_map(|check| {
+        let enforced = checks.iter().enumerate().filter(|(_, check)| check.policy.enforced());
+        let denied = enforced.filter_map(|(place, check)| {
             let decision = shared.deny_cache.denial(check, now)?;
-            Some(outcome(check, decision, Provenance::DenyCache))
+            Some(outcome(place, check, decision, Provenance::DenyCache))
         });
         let denied: Vec<Outcome> = denied.collect();
         (!denied.is_empty()).then(|| Verdict::new(denied))
@@ -170,17 +170,24 @@ impl<C: Clock> Limiter<C> {
     /// that say otherwise than `local` keep silent: they never act on a store failure. The outcomes
     /// stand with the local ones first.
     fn without_store(&self, checks: &[Check]) -> Verdict {
-        let says = |check: &Check, what| check.policy.on_store_error == what;
-        let enforced = |check: &&Check| check.policy.enforced();
-        if checks.iter().filter(enforced).any(|check| says(check, OnStoreError::Deny)) {
-            let closed = checks.iter().filter(enforced).filter(|c| says(c, OnStoreError::Deny));
+        let who_say = |what: OnStoreError, enforced_only: bool| {
+            let each = checks.iter().enumerate();
+            each.filter(move |(_, check)| {
+                check.policy.on_store_error == what && (!enforced_only || check.policy.enforced())
+            })
+        };
+        if who_say(OnStoreError::Deny, true).next().is_some() {
+            let closed = who_say(OnStoreError::Deny, true);
             return Verdict::unavailable(stateless(closed, false, Provenance::FailClosed));
         }
-        let local: Vec<Check> =
-            checks.iter().filter(|check| says(check, OnStoreError::Local)).cloned().collect();
-        let open = checks.iter().filter(enforced).filter(|c| says(c, OnStoreError::Allow));
+        let (places, local): (Vec<usize>, Vec<Check>) = who_say(OnStoreError::Local, false)
+            .map(|(place, check)| (place, check.clone()))
+            .unzip();
         let mut outcomes = self.locally(&local);
-        outcomes.extend(stateless(open, true, Provenance::FailOpen));
+        for (outcome, place) in outcomes.iter_mut().zip(places) {
+            outcome.check = place;
+        }
+        outcomes.extend(stateless(who_say(OnStoreError::Allow, true), true, Provenance::FailOpen));
         Verdict::new(outcomes)
     }
 }
@@ -201,9 +208,12 @@ impl Shared {
         loop {
             let now = clock.now();
             let (mut denied, mut turns, mut asked) = (Vec::new(), Vec::new(), None);
-            for check in checks.iter().filter(|check| check.policy.enforced()) {
+            let enforced = checks.iter().enumerate().filter(|(_, check)| check.policy.enforced());
+            for (place, check) in enforced {
                 match self.deny_cache.know(check, now) {
-                    Known::Denied(d) => denied.push(outcome(check, d, Provenance::DenyCache)),
+                    Known::Denied(d) => {
+                        denied.push(outcome(place, check, d, Provenance::DenyCache));
+                    }
                     Known::Ended(turn) => turns.push(turn),
                     Known::Asked(answered) => asked = Some(answered),
                     Known::Nothing => {}
@@ -234,18 +244,19 @@ impl Shared {
 }
 
 fn outcomes(checks: &[Check], decisions: Vec<Decision>, provenance: Provenance) -> Vec<Outcome> {
-    let each = checks.iter().zip(decisions);
-    each.map(|(check, decision)| outcome(check, decision, provenance)).collect()
+    let each = checks.iter().zip(decisions).enumerate();
+    each.map(|(place, (check, decision))| outcome(place, check, decision, provenance)).collect()
 }
 
 fn stateless<'a>(
-    checks: impl Iterator<Item = &'a Check>,
+    checks: impl Iterator<Item = (usize, &'a Check)>,
     allowed: bool,
     provenance: Provenance,
 ) -> Vec<Outcome> {
-    checks.map(|check| outcome(check, Decision::without_state(allowed), provenance)).collect()
+    let decision = Decision::without_state(allowed);
+    checks.map(|(place, check)| outcome(place, check, decision, provenance)).collect()
 }
 
-fn outcome(check: &Check, decision: Decision, provenance: Provenance) -> Outcome {
-    Outcome { policy: Arc::clone(&check.policy), decision, provenance }
+fn outcome(place: usize, check: &Check, decision: Decision, provenance: Provenance) -> Outcome {
+    Outcome { check: place, policy: Arc::clone(&check.policy), decision, provenance }
 }

@@ -180,7 +180,7 @@ impl RuleSet {
         let key = Key::new(&self.key_prefix, &subject, &policy);
         match checks.iter_mut().find(|check| check.key == key) {
             Some(known) => known.cost = known.cost.max(cost),
-            None => checks.push(Check { policy, key, cost }),
+            None => checks.push(Check::new(policy, key, cost)),
         }
     }
 }

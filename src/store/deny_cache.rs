@@ -185,11 +185,12 @@ mod tests {
             mode: Mode::Enforce,
             on_store_error: OnStoreError::Local,
         });
-        Check { key: Key::new("sg", subject, &policy), policy, cost }
+        let key = Key::new("sg", subject, &policy);
+        Check::new(policy, key, cost)
     }
 
     fn denial(wait: Micros) -> Decision {
-        Decision { allowed: false, remaining: 0, retry: Retry::After(wait), reset_after: wait }
+        Decision { retry: Retry::After(wait), reset_after: wait, ..Decision::without_state(false) }
     }
 
     fn denied(known: &Known<'_>) -> Option<Retry> {

@@ -68,7 +68,7 @@ impl LocalStore {
             })
             .unzip();
         let rooms = decision::rooms(checks, &standings);
-        let decisions = decision::settle(checks, &mut standings, &rooms);
+        let decisions = decision::decide(checks, &mut standings, &rooms);
         for (((check, place), standing), among) in
             checks.iter().zip(places).zip(&standings).zip(shares)
         {
@@ -110,11 +110,11 @@ impl LocalStore {
     }
 
     /// The shared store was told of `known` at `now`, and holds `shared` since.
-    pub fn settle(&self, known: &Known, shared: Option<&State>, now: Timestamp) {
+    pub fn confirm(&self, known: &Known, shared: Option<&State>, now: Timestamp) {
         let place = self.table.place_of(known.fingerprint);
         let mut locked = self.table.lock(&[place]);
         if let Some(slot) = locked.get(place) {
-            slot.settle(known, shared, now);
+            slot.confirm(known, shared, now);
             locked.make_room(place, now);
         }
     }

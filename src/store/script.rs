@@ -196,7 +196,7 @@ impl<'a> Call<'a> {
             if decision::rooms(request, &asked) != rooms {
                 return Err(Misread::Malformed);
             }
-            let decisions = decision::settle(request, &mut asked, &rooms);
+            let decisions = decision::decide(request, &mut asked, &rooms);
             for (place, standing) in mine.into_iter().zip(asked) {
                 standings[place] = standing;
             }

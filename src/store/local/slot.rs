@@ -187,7 +187,7 @@ impl Slot {
     /// The shared store was told of `known` at `now`, and holds `shared` since. What was charged
     /// here meanwhile it has not been told of. The state itself stays: until that store is asked
     /// again, nothing charged here is given back.
-    pub(super) fn settle(&mut self, known: &Known, shared: Option<&State>, now: Timestamp) {
+    pub(super) fn confirm(&mut self, known: &Known, shared: Option<&State>, now: Timestamp) {
         let limit = self.policy.limit;
         let Some(origin) = &mut self.origin else { return };
         let Some(apart) = &mut origin.apart else { return };
