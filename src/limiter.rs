@@ -5,6 +5,7 @@
 //! here and recorded as provenance, never returned as an error.
 
 mod asking;
+mod settling;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +13,9 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use crate::limit::decision::Outcome;
-use crate::limit::{Check, Clock, Decision, Micros, OnStoreError, Provenance, Timestamp, Verdict};
+use crate::limit::{
+    Check, Clock, Decision, Micros, OnStoreError, Provenance, Settlement, Timestamp, Verdict,
+};
 use crate::store::answers::AnswerCache;
 use crate::store::deny_cache::{DenyCache, Known, Turn};
 use crate::store::local::LocalStore;
@@ -20,6 +23,8 @@ use crate::store::redis::{FaultKind, RedisStore};
 use crate::store::script::Answer;
 
 pub use asking::{Asking, Guard};
+pub use settling::Fate;
+use settling::Settling;
 
 /// The decision path over the stores.
 #[derive(Debug)]
@@ -28,6 +33,7 @@ pub struct Limiter<C> {
     local: LocalStore,
     clock: C,
     expected_instances: Option<u64>,
+    settling: Settling,
 }
 
 /// Whether Redis is to be asked.
@@ -58,13 +64,13 @@ impl<C: Clock> Limiter<C> {
     ///
     /// `local` takes this gateway's share of every quota: one of `expected_instances`, or else of
     /// as many as were last counted.
-    pub const fn new(
+    pub fn new(
         shared: Option<Shared>,
         local: LocalStore,
         clock: C,
         expected_instances: Option<u64>,
     ) -> Self {
-        Self { shared, local, clock, expected_instances }
+        Self { shared, local, clock, expected_instances, settling: Settling::new() }
     }
 
     /// Look-ups for one request, whose answers are used again for `longest`. Before the first one
@@ -117,11 +123,58 @@ impl<C: Clock> Limiter<C> {
         verdict
     }
 
-    /// Keeps the shared store connected, if there is one, for as long as the process runs.
+    /// Settles a check of which `by` has taken what the receipt says. Nobody waits for it: it may be
+    /// some moments until the next decision meets it.
+    pub fn settle(&self, settlement: Settlement, by: Provenance) {
+        if settlement.adjustment().is_none() {
+            return;
+        }
+        if by != Provenance::Redis {
+            return self.settle_here(&settlement, Fate::Local);
+        }
+        if let Err(settlement) = self.settling.send(settlement) {
+            self.settle_without_store(&settlement);
+        }
+    }
+
+    /// Keeps the shared store connected, if there is one, and carries out what is to be settled
+    /// there, for as long as the process runs.
     pub async fn supervise(&self) {
         if let Some(shared) = &self.shared {
-            shared.redis.supervise(&self.local).await;
+            tokio::join!(shared.redis.supervise(&self.local), self.keep_settling(shared));
         }
+    }
+
+    async fn keep_settling(&self, shared: &Shared) {
+        loop {
+            let settlements = self.settling.next().await;
+            match shared.redis.settle(&settlements).await {
+                Ok((now, checks, standings)) => {
+                    self.local.learn(&checks, &standings, now);
+                    for settlement in &settlements {
+                        shared.deny_cache.forget(&settlement.check.key);
+                        self.settling.count(Fate::Redis);
+                    }
+                }
+                Err(_) => settlements.iter().for_each(|one| self.settle_without_store(one)),
+            }
+        }
+    }
+
+    /// Settles in the local store what the shared one has charged.
+    fn settle_without_store(&self, settlement: &Settlement) {
+        let gives_back = settlement.cost < settlement.check.cost;
+        self.settle_here(settlement, if gives_back { Fate::Lost } else { Fate::Local });
+    }
+
+    fn settle_here(&self, settlement: &Settlement, fate: Fate) {
+        self.local.settle(settlement, self.now(), self.instances());
+        self.settling.count(fate);
+    }
+
+    /// How many settlements have ended so.
+    pub fn settled(&self, fate: Fate) -> u64 {
+        self.settling.counted(fate)
     }
 
     /// The present moment by the clock of the store: Redis' as last met, or without one this

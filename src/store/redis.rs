@@ -19,6 +19,7 @@ mod link;
 mod lookup;
 mod restore;
 mod scripts;
+mod settle;
 mod status;
 mod supervisor;
 mod teller;

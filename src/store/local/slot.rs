@@ -126,6 +126,12 @@ impl Slot {
         }
     }
 
+    /// Takes the state after some of it was given back. The shared store is told of no more charges
+    /// by it, and of no fewer than it has to be.
+    pub(super) fn give_back(&mut self, value: Value) {
+        self.value = value;
+    }
+
     /// Takes what the shared store told of this key at `now`, and charges to it what that store has
     /// not been told of. An answer from before the one that is known comes too late.
     pub(super) fn learn(&mut self, policy: &Arc<Policy>, shared: &Standing, now: Timestamp) {
