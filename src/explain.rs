@@ -120,7 +120,7 @@ async fn explained(config: &Config, described: &Described) -> Result<Explanation
         enforcement: enforced,
         now: store.now(),
     };
-    let checks = state.rules.evaluate(&asked);
+    let checks = state.rules.evaluate(&asked).checks;
     let stored = store.inspect(&checks).await;
     report.policies(&checks, &state.rules, &stored);
     if identity.rejects_invalid && enforced == Enforcement::Full && found.is_forgery() {
