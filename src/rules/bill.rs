@@ -61,6 +61,12 @@ impl Bill {
         self.0.iter().map(move |line| (line.check, line.account.cost(ended)))
     }
 
+    /// For people: what decides about the cost of a check in the end.
+    pub fn terms(&self, check: usize) -> Vec<String> {
+        let lines = self.0.iter().filter(|line| line.check == check);
+        lines.flat_map(|line| line.account.terms()).collect()
+    }
+
     fn open(&self) -> impl Iterator<Item = &Pricing> {
         self.0.iter().flat_map(|line| line.account.open.iter().map(|(pricing, _)| pricing))
     }
@@ -82,6 +88,16 @@ impl Account {
     /// Takes a cost of which `taken` units are taken for now.
     pub(super) fn add_open(&mut self, pricing: &Pricing, taken: u64) {
         self.open.push((pricing.clone(), taken));
+    }
+
+    fn terms(&self) -> Vec<String> {
+        let open = self.open.iter().map(|(pricing, _)| match &pricing.settled_by {
+            Some(name) => format!("in the end what `{name}` of the answer says"),
+            None => "in the end by the size of its body".to_owned(),
+        });
+        let failures = self.failures.iter();
+        let failures = failures.map(|statuses| format!("nothing unless the answer is {statuses}"));
+        open.chain(failures).collect()
     }
 
     const fn is_open(&self) -> bool {

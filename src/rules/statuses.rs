@@ -1,5 +1,6 @@
 //! Which answers a policy counts that counts failures only.
 
+use std::fmt;
 use std::ops::RangeInclusive;
 
 /// Statuses of answers.
@@ -27,5 +28,19 @@ impl Statuses {
     /// Whether `status` is among them.
     pub fn contain(&self, status: u16) -> bool {
         self.0.iter().any(|range| range.contains(&status))
+    }
+}
+
+impl fmt::Display for Statuses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, range) in self.0.iter().enumerate() {
+            f.write_str(if place > 0 { ", " } else { "" })?;
+            if range.start() == range.end() {
+                write!(f, "{}", range.start())?;
+            } else {
+                write!(f, "{}xx", range.start() / 100)?;
+            }
+        }
+        Ok(())
     }
 }

@@ -11,7 +11,7 @@ use toml::de::{DeTable, DeValue};
 use super::{Reader, kind};
 use crate::config::diagnostic::{Mistake, Span};
 use crate::config::size::size_within;
-use crate::config::value::{self, Text, quote, suggest};
+use crate::config::value::{self, Text, listed, quote, suggest};
 
 /// Longest name of an upstream or a policy.
 const NAME_MAX: usize = 64;
@@ -98,6 +98,22 @@ impl<'a> Section<'a> {
                 .help(format!("add it, as in `{key} = {example}`"));
             self.error(&self.span, mistake);
         }
+    }
+
+    /// Whether at most one of `keys` is there. That there is none, or more than one, is a mistake,
+    /// of which `none` and `many` say what.
+    pub(in crate::config) fn one_of(&self, keys: &[&str], none: &str, many: &str) -> bool {
+        let help = format!("give one of {}", listed(keys.iter().copied()));
+        let mut given = keys.iter().filter(|key| self.has(key));
+        match (given.next(), given.next()) {
+            (None, _) => self.error(self.span(), Mistake::new(none).help(help)),
+            (Some(_), None) => {}
+            (Some(_), Some(second)) => {
+                self.error(&self.key_span(second), Mistake::new(many).help(help));
+                return false;
+            }
+        }
+        true
     }
 
     pub(in crate::config) fn boolean(&mut self, key: &'static str) -> Option<bool> {

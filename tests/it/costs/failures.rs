@@ -103,14 +103,14 @@ fn classes_of_statuses_and_answers_of_the_gateway_count() {
     let app = App::answering(door);
     let alone = Gateway::start(&format!("[store]\nkind = \"local\"\n{}", config(&app, "")));
     let statuses: Vec<u16> =
-        (0..QUOTA + 1).map(|_| sign_in(alone.client(), &alone, "a", "broken")).collect();
+        (0..=QUOTA).map(|_| sign_in(alone.client(), &alone, "a", "broken")).collect();
     assert_eq!(statuses, [503, 503, 503, 503, 503, 429]);
 
     let nobody = format!("127.0.0.1:{}", free_port());
     let away = config(&app, "").replace(&app.address().to_string(), &nobody);
     let alone = Gateway::start(&format!("[store]\nkind = \"local\"\n{away}"));
     let mut statuses: Vec<u16> = Vec::new();
-    for _ in 0..QUOTA + 1 {
+    for _ in 0..=QUOTA {
         statuses.push(sign_in(alone.client(), &alone, "a", "right"));
     }
     assert_eq!(statuses, [502, 502, 502, 502, 502, 429], "5xx is a failure, whoever says it");
@@ -129,11 +129,11 @@ fn classes_of_statuses_and_answers_of_the_gateway_count() {
 fn who_does_not_wait_for_the_answer_has_guessed() {
     let hold = Arc::new(AtomicBool::new(true));
     let entered = Arc::new(AtomicUsize::new(0));
-    let (held, inside) = (Arc::clone(&hold), Arc::clone(&entered));
+    let (waiting, inside) = (Arc::clone(&hold), Arc::clone(&entered));
     let app = App::answering(move |seen| {
         inside.fetch_add(1, Ordering::SeqCst);
         if seen.header("x-password").is_none() {
-            wait_until("the test to go on", || !held.load(Ordering::SeqCst));
+            wait_until("the test to go on", || !waiting.load(Ordering::SeqCst));
         }
         door(seen)
     });
@@ -157,10 +157,10 @@ fn who_does_not_wait_for_the_answer_has_guessed() {
 #[test]
 fn a_denial_is_forgotten_when_the_guess_was_right() {
     let hold = Arc::new(AtomicBool::new(true));
-    let held = Arc::clone(&hold);
+    let waiting = Arc::clone(&hold);
     let app = App::answering(move |seen| {
         if seen.header("x-slow").is_some() {
-            wait_until("the test to go on", || !held.load(Ordering::SeqCst));
+            wait_until("the test to go on", || !waiting.load(Ordering::SeqCst));
         }
         door(seen)
     });
