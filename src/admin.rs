@@ -10,7 +10,7 @@ use pingora_core::apps::http_app::ServeHttp;
 use pingora_core::protocols::http::ServerSession;
 use serde_json::{Value, json};
 
-use crate::metrics::{LocalReading, StoreReading};
+use crate::metrics::{LocalReading, PenaltyReading, StoreReading};
 use crate::proxy::Proxy;
 use crate::store::breaker::Position;
 
@@ -61,6 +61,9 @@ impl Admin {
             entries: self.proxy.limiter.local_entries(),
             instances: self.proxy.limiter.instances(),
         };
+        let limiter = &self.proxy.limiter;
+        let penalties = PenaltyReading { bans: limiter.bans(), dropped: limiter.denials_dropped() };
+        self.proxy.metrics.penalised(&penalties);
         Page {
             status: StatusCode::OK,
             content_type: "text/plain; version=0.0.4",

@@ -5,6 +5,7 @@
 //! here and recorded as provenance, never returned as an error.
 
 mod asking;
+mod penalties;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +21,7 @@ use crate::store::redis::{FaultKind, RedisStore};
 use crate::store::script::Answer;
 
 pub use asking::{Asking, Guard};
+use penalties::Penalties;
 
 /// The decision path over the stores.
 #[derive(Debug)]
@@ -28,6 +30,7 @@ pub struct Limiter<C> {
     local: LocalStore,
     clock: C,
     expected_instances: Option<u64>,
+    penalties: Penalties,
 }
 
 /// Whether Redis is to be asked.
@@ -58,13 +61,13 @@ impl<C: Clock> Limiter<C> {
     ///
     /// `local` takes this gateway's share of every quota: one of `expected_instances`, or else of
     /// as many as were last counted.
-    pub const fn new(
+    pub fn new(
         shared: Option<Shared>,
         local: LocalStore,
         clock: C,
         expected_instances: Option<u64>,
     ) -> Self {
-        Self { shared, local, clock, expected_instances }
+        Self { shared, local, clock, expected_instances, penalties: Penalties::default() }
     }
 
     /// Look-ups for one request, whose answers are used again for `longest`. Before the first one
@@ -84,12 +87,20 @@ impl<C: Clock> Limiter<C> {
             Some(outcome(check, decision, Provenance::DenyCache))
         });
         let denied: Vec<Outcome> = denied.collect();
-        (!denied.is_empty()).then(|| Verdict::new(denied))
+        let verdict = (!denied.is_empty()).then(|| Verdict::new(denied))?;
+        self.penalties.note(checks, &verdict);
+        Some(verdict)
     }
 
     /// Decides all checks of one request, all or nothing. `began` is when the request first waited
     /// for Redis, if it has: what that took is taken from the time that is left.
     pub async fn decide(&self, checks: &[Check], began: Option<Timestamp>) -> Verdict {
+        let verdict = self.ask(checks, began).await;
+        self.penalties.note(checks, &verdict);
+        verdict
+    }
+
+    async fn ask(&self, checks: &[Check], began: Option<Timestamp>) -> Verdict {
         if checks.is_empty() {
             return Verdict::new(Vec::new());
         }
@@ -247,5 +258,5 @@ fn stateless<'a>(
 }
 
 fn outcome(check: &Check, decision: Decision, provenance: Provenance) -> Outcome {
-    Outcome { policy: Arc::clone(&check.policy), decision, provenance }
+    Outcome { policy: Arc::clone(&check.policy), key: check.key.clone(), decision, provenance }
 }

@@ -341,12 +341,14 @@ impl ProxyHttp for Phases {
         self.metrics.finished(Finished { route, status, took, added });
         if ctx.state.access_log {
             let head = session.req_header();
-            let denied_by: Vec<&str> = ctx
+            let mut denied_by: Vec<&str> = ctx
                 .verdict
                 .iter()
                 .flat_map(Verdict::denials)
                 .map(|outcome| outcome.policy.name.as_str())
                 .collect();
+            // A policy and its ban.
+            denied_by.dedup();
             telemetry::access(Access {
                 client: ctx.client.as_ref().map(|client| client.address),
                 method: head.method.as_str(),

@@ -109,7 +109,7 @@ impl RuleSet {
     }
 
     /// The checks of a request: those of all matching rules, each key once, with the largest of its
-    /// costs. None while limits are off.
+    /// costs, and right behind each the ban that its policy may have. None while limits are off.
     pub fn evaluate(&self, asked: &Asked<'_>) -> Vec<Check> {
         self.checks(asked, |_, _| true)
     }
@@ -167,7 +167,8 @@ impl RuleSet {
         asked: &Asked<'_>,
     ) {
         let (id, cost) = (limited.own.policy().id, rule.cost);
-        // Only a partition by rule gives one policy several keys within a request.
+        // Only a partition by rule gives one policy several keys within a request; its ban, which
+        // has the same id, stands behind it.
         let one_key = !limited.partition.words().contains(&Word::Rule);
         if one_key && let Some(known) = checks.iter_mut().find(|check| check.policy.id == id) {
             known.cost = known.cost.max(cost);
@@ -180,7 +181,15 @@ impl RuleSet {
         let key = Key::new(&self.key_prefix, &subject, &policy);
         match checks.iter_mut().find(|check| check.key == key) {
             Some(known) => known.cost = known.cost.max(cost),
-            None => checks.push(Check { policy, key, cost }),
+            None => {
+                let ban = limited.ban.as_ref().filter(|_| policy.enforced()).map(|ban| Check {
+                    policy: Arc::clone(ban),
+                    key: Key::new(&self.key_prefix, &subject, ban),
+                    cost: 1,
+                });
+                checks.push(Check { policy, key, cost });
+                checks.extend(ban);
+            }
         }
     }
 }

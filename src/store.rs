@@ -5,9 +5,11 @@
 
 pub mod answers;
 pub mod breaker;
+pub mod denials;
 pub mod deny_cache;
 pub mod instances;
 pub mod local;
+pub mod penalty;
 pub mod redis;
 pub mod script;
 mod value;

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::check::Check;
+use super::check::{Check, Key};
 use super::policy::Policy;
-use super::standing::Standing;
+use super::standing::{Limit, Standing};
 use super::time::Micros;
 
 /// The answer to one check.
@@ -52,6 +52,8 @@ pub enum Provenance {
 pub struct Outcome {
     /// The policy.
     pub policy: Arc<Policy>,
+    /// Whose quota.
+    pub key: Key,
     /// Its decision. Without a state to speak of (fail-open, fail-closed) only `allowed` counts.
     pub decision: Decision,
     /// Who decided.
@@ -187,6 +189,11 @@ impl Outcome {
     /// Whether this outcome refuses the request.
     pub fn denies(&self) -> bool {
         self.policy.enforced() && !self.decision.allowed
+    }
+
+    /// Whether it speaks of a ban, and not of the policy's own limit.
+    pub fn is_of_ban(&self) -> bool {
+        matches!(self.policy.limit, Limit::Ban(_))
     }
 
     /// Whether a state stands behind the decision, so that its numbers mean something.

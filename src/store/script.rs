@@ -14,6 +14,7 @@ pub const SOURCE: &str = concat!(
     include_str!("../../lua/token_bucket.lua"),
     include_str!("../../lua/sliding_window.lua"),
     include_str!("../../lua/calendar.lua"),
+    include_str!("../../lua/ban.lua"),
     include_str!("../../lua/decide.lua"),
 );
 
@@ -22,6 +23,7 @@ pub const RESTORE_SOURCE: &str = concat!(
     include_str!("../../lua/token_bucket.lua"),
     include_str!("../../lua/sliding_window.lua"),
     include_str!("../../lua/calendar.lua"),
+    include_str!("../../lua/ban.lua"),
     include_str!("../../lua/restore.lua"),
 );
 
@@ -101,7 +103,7 @@ pub fn restored(known: &[Known], reply: &Value) -> Result<Told, Misread> {
     Ok((timestamp(*now)?, states.collect::<Result<_, Misread>>()?))
 }
 
-fn timestamp(micros: i64) -> Result<Timestamp, Misread> {
+pub(super) fn timestamp(micros: i64) -> Result<Timestamp, Misread> {
     let micros = u64::try_from(micros).map_err(|_| Misread::Malformed)?;
     Ok(Timestamp::from_micros(micros))
 }
@@ -118,7 +120,7 @@ pub enum Misread {
 // === impl Now ===
 
 impl Now {
-    const fn argument(self) -> u64 {
+    pub(super) const fn argument(self) -> u64 {
         match self {
             Self::Redis => 0,
             Self::Given(now) => now.as_micros(),

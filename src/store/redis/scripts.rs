@@ -2,17 +2,20 @@
 
 use std::sync::OnceLock;
 
+use crate::store::penalty;
 use crate::store::script::{self, SOURCE};
 
 /// Decides.
 pub(super) static DECIDE: Script = Script::new(SOURCE);
 /// Writes what a gateway knows better than Redis.
 pub(super) static RESTORE: Script = Script::new(script::RESTORE_SOURCE);
+/// Counts denials and makes bans.
+pub(super) static PENALIZE: Script = Script::new(penalty::SOURCE);
 /// Counts the gateways.
 pub(super) static HEARTBEAT: Script = Script::new(include_str!("../../../lua/heartbeat.lua"));
 
 /// All of them.
-pub(super) static ALL: [&Script; 3] = [&DECIDE, &RESTORE, &HEARTBEAT];
+pub(super) static ALL: [&Script; 4] = [&DECIDE, &RESTORE, &PENALIZE, &HEARTBEAT];
 
 /// A script.
 pub(super) struct Script {

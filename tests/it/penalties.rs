@@ -1,0 +1,3 @@
+//! Bans for those who go on being denied.
+
+mod scripts;
