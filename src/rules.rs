@@ -179,17 +179,16 @@ impl RuleSet {
             limited.partition.subject(&Facts { view, client, route, rule: rule.path.as_str() });
         let policy = limited.applied(&subject, client.tier.as_deref(), enforcement, now);
         let key = Key::new(&self.key_prefix, &subject, &policy);
-        match checks.iter_mut().find(|check| check.key == key) {
-            Some(known) => known.cost = known.cost.max(cost),
-            None => {
-                let ban = limited.ban.as_ref().filter(|_| policy.enforced()).map(|ban| Check {
-                    policy: Arc::clone(ban),
-                    key: Key::new(&self.key_prefix, &subject, ban),
-                    cost: 1,
-                });
-                checks.push(Check { policy, key, cost });
-                checks.extend(ban);
-            }
+        if let Some(known) = checks.iter_mut().find(|check| check.key == key) {
+            known.cost = known.cost.max(cost);
+            return;
         }
+        let ban = limited.ban.as_ref().filter(|_| policy.enforced()).map(|ban| Check {
+            policy: Arc::clone(ban),
+            key: Key::new(&self.key_prefix, &subject, ban),
+            cost: 1,
+        });
+        checks.push(Check { policy, key, cost });
+        checks.extend(ban);
     }
 }

@@ -120,7 +120,8 @@ fn scripts_state_their_contract() {
 
 #[test]
 fn documents_name_every_series() {
-    let source = read("src/metrics.rs").text;
+    let parts = files(&root().join("src/metrics"), "rs").into_iter().map(|file| file.text);
+    let source = std::iter::once(read("src/metrics.rs").text).chain(parts).collect::<String>();
     let full = source.split("\"sluicegate_").skip(1);
     let short = source.split("registry,").filter_map(|at| at.trim_start().strip_prefix('"'));
     let names = full.chain(short).filter_map(|rest| rest.split('"').next());
