@@ -183,12 +183,11 @@ impl RuleSet {
             known.cost = known.cost.max(cost);
             return;
         }
-        let ban = limited.ban.as_ref().filter(|_| policy.enforced()).map(|ban| Check {
-            policy: Arc::clone(ban),
-            key: Key::new(&self.key_prefix, &subject, ban),
-            cost: 1,
-        });
-        checks.push(Check { policy, key, cost });
+        let ban =
+            limited.ban.as_ref().filter(|_| policy.enforced()).map(|ban| {
+                Check::new(Arc::clone(ban), Key::new(&self.key_prefix, &subject, ban), 1)
+            });
+        checks.push(Check::new(policy, key, cost));
         checks.extend(ban);
     }
 }

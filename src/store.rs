@@ -9,7 +9,6 @@ pub mod denials;
 pub mod deny_cache;
 pub mod instances;
 pub mod local;
-pub mod penalty;
 pub mod redis;
 pub mod script;
 mod value;

@@ -22,7 +22,16 @@ pub struct Check {
 /// braces make the subject the hash tag of a Redis cluster: all policies of one subject share a
 /// slot.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Key(Arc<str>);
+pub struct Key(String);
+
+// === impl Check ===
+
+impl Check {
+    /// May `cost` units of `policy` be taken for `key`?
+    pub const fn new(policy: Arc<Policy>, key: Key, cost: u64) -> Self {
+        Self { policy, key, cost }
+    }
+}
 
 // === impl Key ===
 
@@ -30,14 +39,14 @@ impl Key {
     /// The key of `subject` under `policy`. The caller guarantees that `subject` holds no brace
     /// and that different subjects have different texts.
     pub fn new(prefix: &str, subject: &str, policy: &Policy) -> Self {
-        Self(format!("{prefix}:{{{subject}}}:{}:{}", policy.name, policy.limit.letter()).into())
+        Self(format!("{prefix}:{{{subject}}}:{}:{}", policy.name, policy.limit.letter()))
     }
 
     /// The key of the same subject and policy for something else: all but the letter is the same.
     #[must_use]
     pub fn with_letter(&self, letter: char) -> Self {
         let (rest, _) = self.0.rsplit_once(':').unwrap_or((&self.0, ""));
-        Self(format!("{rest}:{letter}").into())
+        Self(format!("{rest}:{letter}"))
     }
 
     /// The key as Redis sees it.

@@ -4,6 +4,7 @@
 use super::ban::{Ban, Sentence, Term};
 use super::calendar::{Calendar, Count, Tally};
 use super::quota::Quota;
+use super::settlement::{Adjustment, Receipt};
 use super::sliding_window::{Live, Log, SlidingWindow};
 use super::time::{Micros, Timestamp};
 use super::token_bucket::{Debt, Tat, TokenBucket};
@@ -154,8 +155,14 @@ impl Standing {
         }
     }
 
-    /// Charges `cost` units. Only for a cost that [`Self::has_room`] for. A ban is never charged.
-    pub fn charge(&mut self, cost: u64) {
+    /// Whether a request that passes is charged to it: a ban has no units.
+    pub const fn takes_units(&self) -> bool {
+        !matches!(self.level, Level::Ban(..))
+    }
+
+    /// Charges `cost` units. Only for a cost that [`Self::has_room`] for, and only where the limit
+    /// [`Self::takes_units`].
+    pub fn charge(&mut self, cost: u64) -> Receipt {
         self.charged = true;
         match &mut self.level {
             Level::TokenBucket(bucket, debt) => bucket.charge(debt, cost),
@@ -163,6 +170,46 @@ impl Standing {
             Level::Calendar(calendar, tally) => calendar.charge(tally, cost),
             Level::Ban(..) => self.charged = false,
         }
+        self.receipt()
+    }
+
+    /// Charges more, as far as there is room, or gives back what still counts.
+    pub fn adjust(&mut self, adjustment: &Adjustment) {
+        self.charged = true;
+        match (adjustment, &mut self.level) {
+            (Adjustment::Charge(cost), Level::TokenBucket(bucket, debt)) => {
+                bucket.fill(debt, *cost);
+            }
+            (Adjustment::Charge(cost), Level::SlidingWindow(window, live)) => {
+                window.fill(live, *cost, self.now);
+            }
+            (Adjustment::Charge(cost), Level::Calendar(calendar, tally)) => {
+                calendar.fill(tally, *cost);
+            }
+            (Adjustment::Refund(units, receipt), Level::TokenBucket(bucket, debt)) => {
+                bucket.refund(debt, *units, receipt.until, self.now);
+            }
+            (Adjustment::Refund(units, receipt), Level::SlidingWindow(window, live)) => {
+                window.refund(live, *units, receipt.at);
+            }
+            (Adjustment::Refund(units, receipt), Level::Calendar(_, tally)) => {
+                Calendar::refund(tally, *units, receipt.until);
+            }
+            (_, Level::Ban(..)) => self.charged = false,
+        }
+    }
+
+    /// What has been charged last, as it stands.
+    fn receipt(&self) -> Receipt {
+        let (until, dearness) = match &self.level {
+            Level::TokenBucket(bucket, debt) => (bucket.state(debt, self.now).at, bucket.shares()),
+            Level::SlidingWindow(window, live) => {
+                (self.now.after(window.empty_after(live, self.now)), window.shares())
+            }
+            Level::Calendar(calendar, tally) => (tally.period().end, calendar.shares()),
+            Level::Ban(..) => (self.now, 1),
+        };
+        Receipt { at: self.now, until, dearness }
     }
 
     /// Whether the state is to be written: it was charged, or it could not have been written by

@@ -8,10 +8,10 @@ use tokio::time::sleep;
 
 use super::Limiter;
 use crate::limit::decision::Ruling;
-use crate::limit::{Check, Clock, Key, Limit, State, Verdict};
+use crate::limit::{Check, Clock, Limit, State, Verdict};
 use crate::store::denials::{Denials, Sum};
-use crate::store::penalty::Answer;
 use crate::store::redis::FaultKind;
+use crate::store::script::Penalized;
 
 /// How often denials are told.
 const TELL_EVERY: Duration = Duration::from_secs(1);
@@ -36,22 +36,20 @@ impl Penalties {
         if verdict.ruling == Ruling::Pass {
             return;
         }
-        let denied = |key: &Key| {
-            let mut denials = verdict.denials();
-            denials.any(|outcome| outcome.has_state() && outcome.key == *key)
+        let denied = |place: usize| {
+            verdict.denials().any(|outcome| outcome.check == place && outcome.has_state())
         };
-        for pair in checks.windows(2) {
+        for (place, ban) in checks.iter().enumerate().skip(1) {
             // A ban stands right behind the check of its policy.
-            let [check, ban] = pair else { continue };
             let is_ban = matches!(ban.policy.limit, Limit::Ban(_));
-            if is_ban && denied(&check.key) && !denied(&ban.key) {
+            if is_ban && denied(place - 1) && !denied(place) {
                 self.denials.note(ban);
             }
         }
     }
 
     /// Counts the bans that begin with `answer`, and says so.
-    fn announce(&self, sums: &[Sum], answer: &Answer) {
+    fn announce(&self, sums: &[Sum], answer: &Penalized) {
         let each = sums.iter().zip(&answer.standings).zip(&answer.begun);
         let begun = each.filter_map(|((sum, standing), begun)| {
             let State::Ban(sentence) = standing.state() else { return None };
@@ -102,7 +100,7 @@ impl<C: Clock> Limiter<C> {
     }
 
     /// What comes of `sums`; nothing if that is not known.
-    async fn tell(&self, sums: &[Sum]) -> Option<Answer> {
+    async fn tell(&self, sums: &[Sum]) -> Option<Penalized> {
         let Some(shared) = &self.shared else { return Some(self.local.penalize(sums, self.now())) };
         match shared.redis.penalize(sums).await {
             Ok(answer) => {

@@ -12,6 +12,8 @@ use crate::limit::{Check, Key};
 
 /// Keys held at most: some megabytes.
 const KEYS_MAX: usize = 16_384;
+/// The letter of the keys under which denials are counted.
+const COUNT_LETTER: char = 'd';
 
 /// The denials since they were last taken.
 #[derive(Debug, Default)]
@@ -70,6 +72,20 @@ impl Denials {
 
     fn drop_some(&self, denials: usize) {
         self.dropped.fetch_add(denials as u64, Ordering::Relaxed);
+    }
+}
+
+// === impl Sum ===
+
+impl Sum {
+    /// The key under which the denials are counted: that of the ban, but for the letter.
+    pub(super) fn count_key(&self) -> Key {
+        self.ban.key.with_letter(COUNT_LETTER)
+    }
+
+    /// The bans, as a store is asked about them.
+    pub fn bans(sums: &[Self]) -> Vec<Check> {
+        sums.iter().map(|sum| sum.ban.clone()).collect()
     }
 }
 

@@ -20,6 +20,7 @@ mod lookup;
 mod penalize;
 mod restore;
 mod scripts;
+mod settle;
 mod status;
 mod supervisor;
 mod teller;
@@ -254,7 +255,8 @@ fn probe(key_prefix: &str) -> Result<Check, LimitError> {
         mode: Mode::Enforce,
         on_store_error: OnStoreError::Local,
     });
-    Ok(Check { key: Key::new(key_prefix, "gateway", &policy), policy, cost: 1 })
+    let key = Key::new(key_prefix, "gateway", &policy);
+    Ok(Check::new(policy, key, 1))
 }
 
 // === impl SetupError ===

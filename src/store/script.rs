@@ -3,11 +3,17 @@
 //! The script returns the values as it read them and which checks had room. What is left, when to
 //! retry and when more comes is derived here, by the same functions that the local store uses.
 
+mod penalize;
+mod settle;
+
 use redis::{Cmd, Value, cmd};
 
 use super::local::Known;
 use super::value::decode;
 use crate::limit::{Check, Decision, Key, Limit, Standing, State, Timestamp, decision};
+
+pub use penalize::{PenalizeCall, Penalized};
+pub use settle::SettleCall;
 
 /// The script that decides: the algorithms, then the decision.
 pub const SOURCE: &str = concat!(
@@ -25,6 +31,21 @@ pub const RESTORE_SOURCE: &str = concat!(
     include_str!("../../lua/calendar.lua"),
     include_str!("../../lua/ban.lua"),
     include_str!("../../lua/restore.lua"),
+);
+
+/// The script that settles.
+pub const SETTLE_SOURCE: &str = concat!(
+    include_str!("../../lua/token_bucket.lua"),
+    include_str!("../../lua/sliding_window.lua"),
+    include_str!("../../lua/calendar.lua"),
+    include_str!("../../lua/settle.lua"),
+);
+
+/// The script that counts denials and makes bans.
+pub const PENALIZE_SOURCE: &str = concat!(
+    include_str!("../../lua/sliding_window.lua"),
+    include_str!("../../lua/ban.lua"),
+    include_str!("../../lua/penalize.lua"),
 );
 
 /// Milliseconds that Redis remembers which call of restore.lua was a gateway's last.
@@ -103,7 +124,27 @@ pub fn restored(known: &[Known], reply: &Value) -> Result<Told, Misread> {
     Ok((timestamp(*now)?, states.collect::<Result<_, Misread>>()?))
 }
 
-pub(super) fn timestamp(micros: i64) -> Result<Timestamp, Misread> {
+/// How each key stands whose value the script has returned.
+fn states<'a>(
+    limits: impl ExactSizeIterator<Item = &'a Limit>,
+    values: &[Value],
+    now: Timestamp,
+) -> Result<Vec<Standing>, Misread> {
+    if values.len() != limits.len() {
+        return Err(Misread::Malformed);
+    }
+    let each = limits.zip(values).map(|(limit, value)| {
+        let state = match value {
+            Value::Nil => None,
+            Value::BulkString(bytes) => decode(limit, bytes),
+            _ => return Err(Misread::Malformed),
+        };
+        Ok(limit.read(state.as_ref(), now))
+    });
+    each.collect()
+}
+
+fn timestamp(micros: i64) -> Result<Timestamp, Misread> {
     let micros = u64::try_from(micros).map_err(|_| Misread::Malformed)?;
     Ok(Timestamp::from_micros(micros))
 }
@@ -120,7 +161,7 @@ pub enum Misread {
 // === impl Now ===
 
 impl Now {
-    pub(super) const fn argument(self) -> u64 {
+    const fn argument(self) -> u64 {
         match self {
             Self::Redis => 0,
             Self::Given(now) => now.as_micros(),
@@ -180,7 +221,8 @@ impl<'a> Call<'a> {
             return Err(Misread::Foreign);
         }
         let now = timestamp(*now)?;
-        let mut standings = self.standings(values, now)?;
+        let limits = self.keys.iter().map(|(_, limit)| *limit);
+        let mut standings = states(limits, values, now)?;
         let answers: Vec<&[u8]> = answers.split(|byte| *byte == b',').collect();
         if answers.len() != self.requests.len() {
             return Err(Misread::Malformed);
@@ -198,7 +240,7 @@ impl<'a> Call<'a> {
             if decision::rooms(request, &asked) != rooms {
                 return Err(Misread::Malformed);
             }
-            let decisions = decision::settle(request, &mut asked, &rooms);
+            let decisions = decision::decide(request, &mut asked, &rooms);
             for (place, standing) in mine.into_iter().zip(asked) {
                 standings[place] = standing;
             }
@@ -206,21 +248,5 @@ impl<'a> Call<'a> {
         });
         let decisions = decisions.collect::<Result<_, Misread>>()?;
         Ok(Answer { now, decisions, standings })
-    }
-
-    fn standings(&self, values: &[Value], now: Timestamp) -> Result<Vec<Standing>, Misread> {
-        if values.len() != self.keys.len() {
-            return Err(Misread::Malformed);
-        }
-        let each = self.keys.iter().zip(values);
-        each.map(|((_, limit), value)| {
-            let state = match value {
-                Value::Nil => None,
-                Value::BulkString(bytes) => decode(limit, bytes),
-                _ => return Err(Misread::Malformed),
-            };
-            Ok(limit.read(state.as_ref(), now))
-        })
-        .collect()
     }
 }

@@ -7,7 +7,7 @@ use super::LocalStore;
 use crate::limit::ban::Penalty;
 use crate::limit::{Check, Limit, Policy, Standing, State, Timestamp};
 use crate::store::denials::Sum;
-use crate::store::penalty::{Answer, COUNT_LETTER};
+use crate::store::script::Penalized;
 
 /// A ban holds for all gateways as it is, and denials are counted in full: nobody is banned for
 /// fewer than said.
@@ -18,17 +18,17 @@ const WHOLE: u64 = 1;
 impl LocalStore {
     /// Counts denials at `now`, each sum in one step. A shared store is told of the bans, and of
     /// what has been counted, when it is back.
-    pub fn penalize(&self, sums: &[Sum], now: Timestamp) -> Answer {
+    pub fn penalize(&self, sums: &[Sum], now: Timestamp) -> Penalized {
         let each = sums.iter().map(|sum| self.penalize_one(sum, now));
         let (standings, begun) = each.unzip();
-        Answer { now, standings, begun }
+        Penalized { now, standings, begun }
     }
 
     fn penalize_one(&self, sum: &Sum, now: Timestamp) -> (Standing, bool) {
         let ban = &sum.ban;
         let limit = ban.policy.limit;
         let Limit::Ban(terms) = limit else { return (limit.read(None, now), false) };
-        let count = counted(ban, Limit::SlidingWindow(*terms.watch()));
+        let count = counted(sum, Limit::SlidingWindow(*terms.watch()));
         let places = [self.table.place(&ban.key), self.table.place(&count.key)];
         let mut locked = self.table.lock(&places);
         let [standing, tally] = [(places[0], ban), (places[1], &count)].map(|(place, check)| {
@@ -56,8 +56,8 @@ impl LocalStore {
     }
 }
 
-/// Where the denials that may bring `ban` are counted.
-fn counted(ban: &Check, limit: Limit) -> Check {
-    let policy = Arc::new(Policy { limit, ..Policy::clone(&ban.policy) });
-    Check { policy, key: ban.key.with_letter(COUNT_LETTER), cost: 1 }
+/// Where denials are counted, as a check of its own.
+fn counted(sum: &Sum, limit: Limit) -> Check {
+    let policy = Arc::new(Policy { limit, ..Policy::clone(&sum.ban.policy) });
+    Check::new(policy, sum.count_key(), 1)
 }

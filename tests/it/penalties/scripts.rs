@@ -9,8 +9,9 @@ use redis::Value;
 use sluicegate::limit::{Check, Decision, Limit, Micros, Mode, Standing, State, Timestamp};
 use sluicegate::store::denials::Sum;
 use sluicegate::store::local::{Known, LocalStore, What};
-use sluicegate::store::penalty::{Answer, Call, SOURCE};
-use sluicegate::store::script::{self, Now, RESTORE_SOURCE, restore, restored};
+use sluicegate::store::script::{
+    Call, Now, PENALIZE_SOURCE, PenalizeCall, Penalized, RESTORE_SOURCE, SOURCE, restore, restored,
+};
 
 use crate::support::policies::{ban, check, policy};
 use crate::support::redis::RedisServer;
@@ -67,9 +68,9 @@ fn view(standing: &Standing) -> (State, bool, Micros, Micros) {
     (standing.state(), standing.has_room(1), reset, empty)
 }
 
-fn penalize(connection: &mut redis::Connection, sums: &[Sum], now: Timestamp) -> Answer {
-    let call = Call::new(sums);
-    let command = call.command("EVAL", SOURCE, Now::Given(now));
+fn penalize(connection: &mut redis::Connection, sums: &[Sum], now: Timestamp) -> Penalized {
+    let call = PenalizeCall::new(sums);
+    let command = call.command("EVAL", PENALIZE_SOURCE, Now::Given(now));
     let reply: Value = command.query(connection).expect("the script runs");
     call.answer(&reply).expect("it is well formed")
 }
@@ -77,8 +78,8 @@ fn penalize(connection: &mut redis::Connection, sums: &[Sum], now: Timestamp) ->
 /// A request that asks about the bans alone.
 fn decide(connection: &mut redis::Connection, bans: &[Check], now: Timestamp) -> Vec<Decision> {
     let requests = [bans];
-    let call = script::Call::new(&requests);
-    let command = call.command("EVAL", script::SOURCE, Now::Given(now));
+    let call = Call::new(&requests);
+    let command = call.command("EVAL", SOURCE, Now::Given(now));
     let reply: Value = command.query(connection).expect("the script runs");
     call.answer(&reply).expect("script and core find the same rooms").decisions.remove(0)
 }
@@ -110,7 +111,7 @@ fn script_and_core_penalize_alike() {
                 }
                 let there = penalize(connection, &sums, at);
                 let here = local.penalize(&sums, at);
-                let views = |answer: &Answer| -> Vec<_> {
+                let views = |answer: &Penalized| -> Vec<_> {
                     answer.standings.iter().map(view).zip(answer.begun.clone()).collect()
                 };
                 prop_assert_eq!(views(&there), views(&here));
@@ -206,7 +207,7 @@ const DOUBLING_S: [u64; 5] = [1, 2, 4, 5, 5];
 /// last.
 fn banned_five_times(
     limit: Limit,
-    mut penalize: impl FnMut(&[Sum], Timestamp) -> Answer,
+    mut penalize: impl FnMut(&[Sum], Timestamp) -> Penalized,
 ) -> Timestamp {
     let (mut now, sums) = (START, sums("d", limit, &[3]));
     for (number, lasts_s) in DOUBLING_S.into_iter().enumerate() {

@@ -2,31 +2,21 @@
 
 use redis::{Cmd, Value, cmd};
 
-use super::denials::Sum;
-use super::script::{Misread, Now, timestamp};
-use super::value::decode;
-use crate::limit::{Check, Limit, Standing, Timestamp};
-
-/// The script that counts denials and makes bans.
-pub const SOURCE: &str = concat!(
-    include_str!("../../lua/sliding_window.lua"),
-    include_str!("../../lua/ban.lua"),
-    include_str!("../../lua/penalize.lua"),
-);
-/// The letter of the keys under which denials are counted.
-pub(super) const COUNT_LETTER: char = 'd';
+use super::{Misread, Now, states, timestamp};
+use crate::limit::{Limit, Standing, Timestamp};
+use crate::store::denials::Sum;
 
 /// Denials to be counted in one atomic step.
 #[derive(Debug)]
-pub struct Call<'a> {
+pub struct PenalizeCall<'a> {
     sums: &'a [Sum],
     /// Repeated by the reply.
     number: u32,
 }
 
-/// What a call came to.
+/// What came of denials.
 #[derive(Debug)]
-pub struct Answer {
+pub struct Penalized {
     /// The clock that decided.
     pub now: Timestamp,
     /// For each sum, its ban as it stands now.
@@ -35,18 +25,9 @@ pub struct Answer {
     pub begun: Vec<bool>,
 }
 
-// === impl Sum ===
+// === impl PenalizeCall ===
 
-impl Sum {
-    /// The bans, as a store is asked about them.
-    pub fn bans(sums: &[Self]) -> Vec<Check> {
-        sums.iter().map(|sum| sum.ban.clone()).collect()
-    }
-}
-
-// === impl Call ===
-
-impl<'a> Call<'a> {
+impl<'a> PenalizeCall<'a> {
     /// A call that counts `sums`, each of another key.
     pub fn new(sums: &'a [Sum]) -> Self {
         Self { sums, number: fastrand::u32(..) }
@@ -56,9 +37,8 @@ impl<'a> Call<'a> {
     pub fn command(&self, verb: &str, script: &str, now: Now) -> Cmd {
         let mut command = cmd(verb);
         command.arg(script).arg(2 * self.sums.len());
-        for Sum { ban, .. } in self.sums {
-            let count = ban.key.with_letter(COUNT_LETTER);
-            command.arg(ban.key.as_str()).arg(count.as_str());
+        for sum in self.sums {
+            command.arg(sum.ban.key.as_str()).arg(sum.count_key().as_str());
         }
         command.arg(now.argument()).arg(self.number);
         for Sum { ban, denials } in self.sums {
@@ -69,7 +49,7 @@ impl<'a> Call<'a> {
     }
 
     /// What `reply` amounts to.
-    pub fn answer(&self, reply: &Value) -> Result<Answer, Misread> {
+    pub fn answer(&self, reply: &Value) -> Result<Penalized, Misread> {
         let Value::Array(parts) = reply else { return Err(Misread::Malformed) };
         let [Value::Int(now), Value::Int(number), Value::BulkString(begun), values @ ..] =
             parts.as_slice()
@@ -79,21 +59,13 @@ impl<'a> Call<'a> {
         if *number != i64::from(self.number) {
             return Err(Misread::Foreign);
         }
-        let now = timestamp(*now)?;
-        if begun.len() != self.sums.len() || values.len() != self.sums.len() {
+        if begun.len() != self.sums.len() {
             return Err(Misread::Malformed);
         }
-        let standings = self.sums.iter().zip(values).map(|(sum, value)| {
-            let limit = &sum.ban.policy.limit;
-            let state = match value {
-                Value::Nil => None,
-                Value::BulkString(bytes) => decode(limit, bytes),
-                _ => return Err(Misread::Malformed),
-            };
-            Ok(limit.read(state.as_ref(), now))
-        });
-        let standings = standings.collect::<Result<_, Misread>>()?;
-        Ok(Answer { now, standings, begun: begun.iter().map(|digit| *digit == b'1').collect() })
+        let now = timestamp(*now)?;
+        let limits = self.sums.iter().map(|sum| &sum.ban.policy.limit);
+        let standings = states(limits, values, now)?;
+        Ok(Penalized { now, standings, begun: begun.iter().map(|digit| *digit == b'1').collect() })
     }
 }
 
