@@ -2,7 +2,7 @@
 
 use prometheus::{IntCounter, IntCounterVec, Registry};
 
-use super::{counter, counters};
+use super::series::{counter, counters};
 use crate::limit::Verdict;
 
 /// What bans do.
