@@ -187,7 +187,7 @@ impl Standing {
                 calendar.fill(tally, *cost);
             }
             (Adjustment::Refund(units, receipt), Level::TokenBucket(bucket, debt)) => {
-                bucket.refund(debt, *units, receipt.until, self.now);
+                bucket.refund(debt, *units, self.now.since(receipt.at));
             }
             (Adjustment::Refund(units, receipt), Level::SlidingWindow(window, live)) => {
                 window.refund(live, *units, receipt.at);
@@ -200,12 +200,10 @@ impl Standing {
     }
 
     /// What has been charged last, as it stands.
-    fn receipt(&self) -> Receipt {
+    const fn receipt(&self) -> Receipt {
         let (until, dearness) = match &self.level {
-            Level::TokenBucket(bucket, debt) => (bucket.state(debt, self.now).at, bucket.shares()),
-            Level::SlidingWindow(window, live) => {
-                (self.now.after(window.empty_after(live, self.now)), window.shares())
-            }
+            Level::TokenBucket(bucket, _) => (self.now, bucket.shares()),
+            Level::SlidingWindow(window, _) => (self.now, window.shares()),
             Level::Calendar(calendar, tally) => (tally.period().end, calendar.shares()),
             Level::Ban(..) => (self.now, 1),
         };

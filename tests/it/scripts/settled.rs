@@ -186,6 +186,26 @@ fn what_a_bucket_has_paid_off_is_not_given_back() {
     assert_eq!(after(7, 5), 5, "nothing of it is unpaid");
 }
 
+/// The second of two charges is not unpaid for longer because the first was ahead of it: that one
+/// may have been given back.
+#[test]
+fn a_bucket_gives_two_charges_back_in_any_order() {
+    let limit = token_bucket(10, 10_000_000, 10);
+    let at = |seconds: u64| Timestamp::from_micros(START_US + seconds * 1_000_000);
+    let settlement = |receipt| {
+        let check = check("k", "s", &policy("p", limit, Mode::Enforce), 3);
+        Settlement { check, receipt, cost: 0 }.adjustment().expect("less than was taken")
+    };
+    let mut standing = limit.read(None, at(0));
+    let (first, second) = (settlement(standing.charge(3)), settlement(standing.charge(3)));
+    standing.adjust(&first);
+    let mut standing = limit.read(Some(&standing.state()), at(3));
+    assert_eq!(standing.remaining(), 10, "the second is paid off");
+    standing.charge(3);
+    standing.adjust(&second);
+    assert_eq!(standing.remaining(), 7, "it is not paid for by what came later");
+}
+
 #[test]
 fn units_go_back_to_where_they_were_counted() {
     let at = |seconds: u64| Timestamp::from_micros(START_US + seconds * 1_000_000);
