@@ -7,7 +7,7 @@
 --               Then four for each key: the algorithm's letter and three parameters, as in
 --               decide.lua. Then five for each adjustment: position of its key (from 1), units to
 --               charge, units of the whole limit to give back, and of the charge that is given back:
---               when it was made, and of a calendar when its period ends (microseconds).
+--               when it was made, and until when it counts, as a receipt says (microseconds).
 -- Stored value  as the algorithms say; a key with nothing left in it ends at once.
 -- Reply         [1] the clock in microseconds; [2] the number of the call; then the value of each
 --               key as it is now (nil for none).

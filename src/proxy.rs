@@ -217,6 +217,9 @@ impl ProxyHttp for Phases {
         ctx: &mut Context,
     ) -> Result<Box<HttpPeer>> {
         ctx.attempts += 1;
+        if let Some(tab) = &mut ctx.tab {
+            tab.begin_again();
+        }
         let upstream = ctx.upstream().ok_or_else(|| Error::new(ErrorType::InternalError))?;
         let unresolved = || {
             Error::create(
@@ -300,15 +303,17 @@ impl ProxyHttp for Phases {
         }
         if response.status.is_informational() && response.status != StatusCode::SWITCHING_PROTOCOLS
         {
+            forward::keep_costs(response, &ctx.state);
             return Ok(());
         }
         forward::end_hop(response);
         if let Some(tab) = &mut ctx.tab {
             tab.hear(response);
             if tab.is_complete() {
-                ctx.settle(&self.limiter, Some(response.status.as_u16()));
+                ctx.settle(self, Some(response.status.as_u16()));
             }
         }
+        forward::keep_costs(response, &ctx.state);
         let Some(verdict) = &ctx.verdict else { return Ok(()) };
         let fields = ctx.state.answers.fields(verdict);
         cors::expose_to_readers(response, &fields)?;
@@ -341,6 +346,10 @@ impl ProxyHttp for Phases {
         };
         if session.response_written().is_none_or(interim) {
             session.set_keepalive(None);
+            if *error.esource() == ErrorSource::Downstream {
+                // Who spoils a request that the application may have is as who goes away.
+                ctx.settle(self, None);
+            }
             if let Err(error) = refuse::write(self, session, ctx, &refusal).await {
                 tracing::debug!(%error, "the client did not take the answer");
             }

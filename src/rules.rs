@@ -13,6 +13,7 @@ pub mod route;
 pub mod statuses;
 pub mod variant;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use http::Method;
@@ -80,6 +81,7 @@ pub struct RuleSet {
     policies: Vec<PartitionedPolicy>,
     key_prefix: String,
     exempt_preflight: bool,
+    cost_headers: Vec<String>,
 }
 
 // === impl Rule ===
@@ -109,7 +111,10 @@ impl RuleSet {
         exempt_preflight: bool,
     ) -> Result<Self, globset::Error> {
         let paths = PathSet::new(rules.iter().map(|rule| &rule.path))?;
-        Ok(Self { paths, rules, policies, key_prefix, exempt_preflight })
+        let named = rules.iter().filter_map(|rule| rule.cost.settled_by.clone());
+        let cost_headers: BTreeSet<String> = named.collect();
+        let cost_headers = cost_headers.into_iter().collect();
+        Ok(Self { paths, rules, policies, key_prefix, exempt_preflight, cost_headers })
     }
 
     /// The rules that apply to a request.
@@ -169,6 +174,21 @@ impl RuleSet {
     /// The policy at `place`, with what divides its quota and all of its limits.
     pub fn policy(&self, place: usize) -> Option<&PartitionedPolicy> {
         self.policies.get(place)
+    }
+
+    /// What has become of `policy`, which may be of an earlier configuration: the limit for the same
+    /// keys, if there still is one.
+    pub fn renewed(&self, policy: &Policy, now: Timestamp) -> Option<Arc<Policy>> {
+        let same = |limited: &&PartitionedPolicy| {
+            let own = limited.own.policy();
+            own.name == policy.name && own.limit.letter() == policy.limit.letter()
+        };
+        self.policies.iter().find(same).map(|limited| limited.variant(policy.variant, now))
+    }
+
+    /// The headers in which the application says what a request has cost: for nobody else.
+    pub fn cost_headers(&self) -> &[String] {
+        &self.cost_headers
     }
 
     /// The policies, in the order of their ids, each with its own limit.

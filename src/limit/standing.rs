@@ -170,7 +170,7 @@ impl Standing {
             Level::Calendar(calendar, tally) => calendar.charge(tally, cost),
             Level::Ban(..) => self.charged = false,
         }
-        self.receipt()
+        self.receipt(cost)
     }
 
     /// Charges more, as far as there is room, or gives back what still counts.
@@ -187,7 +187,7 @@ impl Standing {
                 calendar.fill(tally, *cost);
             }
             (Adjustment::Refund(units, receipt), Level::TokenBucket(bucket, debt)) => {
-                bucket.refund(debt, *units, self.now.since(receipt.at));
+                bucket.refund(debt, *units, receipt.until.since(self.now));
             }
             (Adjustment::Refund(units, receipt), Level::SlidingWindow(window, live)) => {
                 window.refund(live, *units, receipt.at);
@@ -199,10 +199,10 @@ impl Standing {
         }
     }
 
-    /// What has been charged last, as it stands.
-    const fn receipt(&self) -> Receipt {
+    /// What the charge of `cost` units that was the last has taken.
+    const fn receipt(&self, cost: u64) -> Receipt {
         let (until, dearness) = match &self.level {
-            Level::TokenBucket(bucket, _) => (self.now, bucket.shares()),
+            Level::TokenBucket(bucket, _) => (bucket.paid_off(cost, self.now), bucket.shares()),
             Level::SlidingWindow(window, _) => (self.now, window.shares()),
             Level::Calendar(calendar, tally) => (tally.period().end, calendar.shares()),
             Level::Ban(..) => (self.now, 1),

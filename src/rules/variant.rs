@@ -128,6 +128,12 @@ impl PartitionedPolicy {
         self.variants().find(is).and_then(Variant::periods)
     }
 
+    /// The limit of this number at `now`, or its own if there is none.
+    pub(super) fn variant(&self, number: usize, now: Timestamp) -> Arc<Policy> {
+        let found = self.variants().find(|variant| variant.policy().variant == number);
+        found.unwrap_or(&self.own).as_written.at(now)
+    }
+
     /// All of its limits.
     pub fn variants(&self) -> impl Iterator<Item = &Variant> {
         std::iter::once(&self.own).chain(self.tiers.values()).chain(self.overrides.values())

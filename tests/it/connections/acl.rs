@@ -6,7 +6,7 @@ use super::{decided, gateway, redis_decides, set_user};
 use crate::identity::scene::{ask, bearer, claims, head};
 use crate::identity::token::Signer;
 use crate::support::app::App;
-use crate::support::redis::RedisServer;
+use crate::support::redis::{RedisServer, wait_until};
 
 const DOCUMENT: &str = include_str!("../../../docs/operating.md");
 const PASSWORD: &str = "hunter2";
@@ -60,6 +60,22 @@ fn refusals(redis: &RedisServer) -> String {
 fn the_documented_rights_are_enough() {
     let (redis, url) = redis_with_user(&[]);
     redis_decides(&url, "");
+    assert_eq!(refusals(&redis), "", "nothing was even tried in vain");
+}
+
+/// A success that was the only request leaves nothing behind.
+#[test]
+fn the_documented_rights_are_enough_to_settle() {
+    let (redis, url) = redis_with_user(&[]);
+    let app = App::start();
+    let failures = "[policies.failures]\nquota = 5\nwindow = \"1m\"\ncount = \"failures\"\n\
+         failure_status = [401]\n[[rules]]\npath = \"/**\"\npolicies = [\"failures\"]\n";
+    let gateway = gateway(&app, &url, failures);
+    gateway.wait_for_store("up");
+    assert_eq!(gateway.get("/").status(), 200);
+    wait_until("it to be settled", || gateway.metric("sluicegate_settlements_total", &[]) == 1.0);
+    assert_eq!(gateway.metric("sluicegate_settlements_total", &["by=\"redis\""]), 1.0);
+    assert_eq!(redis.command::<Vec<String>>(&["KEYS", "*:failures:s"]), [""; 0]);
     assert_eq!(refusals(&redis), "", "nothing was even tried in vain");
 }
 
