@@ -5,11 +5,12 @@
 //! time and the stored state and returns values. The Lua scripts in `lua/` are the same functions
 //! written a second time; a property test holds the two equal.
 //!
-//! Reading order: [`time`], [`quota`], the three algorithms, then [`policy`], [`check`] and
+//! Reading order: [`time`], [`quota`], the algorithms, then [`policy`], [`check`] and
 //! [`decision`], which put them together.
 
 pub mod calendar;
 pub mod check;
+pub mod concurrency;
 pub mod decision;
 pub mod policy;
 pub mod quota;
@@ -20,6 +21,7 @@ pub mod time;
 pub mod token_bucket;
 
 pub use check::{Check, Key};
+pub use concurrency::{Concurrency, Offer, PermitId};
 pub use decision::{Decision, Provenance, Retry, Verdict};
 pub use policy::{Mode, OnStoreError, Policy};
 pub use quota::{LimitError, Quota};

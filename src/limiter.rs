@@ -5,6 +5,7 @@
 //! here and recorded as provenance, never returned as an error.
 
 mod asking;
+mod holding;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +21,7 @@ use crate::store::redis::{FaultKind, RedisStore};
 use crate::store::script::Answer;
 
 pub use asking::{Asking, Guard};
+pub use holding::Holding;
 
 /// The decision path over the stores.
 #[derive(Debug)]
@@ -120,7 +122,8 @@ impl<C: Clock> Limiter<C> {
     /// Keeps the shared store connected, if there is one, for as long as the process runs.
     pub async fn supervise(&self) {
         if let Some(shared) = &self.shared {
-            shared.redis.supervise(&self.local).await;
+            let keeping = shared.redis.keep(self.local.permits());
+            tokio::join!(shared.redis.supervise(&self.local), keeping);
         }
     }
 
@@ -235,7 +238,8 @@ impl Shared {
 
     fn verdict(&self, checks: &[Check], decisions: Vec<Decision>, sent: Timestamp) -> Verdict {
         for (check, decision) in checks.iter().zip(&decisions) {
-            if check.policy.enforced() && !decision.allowed {
+            if check.policy.enforced() && !decision.allowed && check.policy.limit.denies_lastingly()
+            {
                 self.deny_cache.remember(check, *decision, sent);
             }
         }

@@ -4,6 +4,7 @@
 //! of this program. Never a client, a path or a key: the number of series is known from the
 //! configuration, whatever clients send.
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -48,6 +49,7 @@ struct LimitSeries {
     exemptions: IntCounterVec,
     turned_away: IntCounter,
     enforcement: IntGauge,
+    permits: IntGaugeVec,
 }
 
 /// The series of the shared store.
@@ -60,12 +62,14 @@ struct StoreSeries {
 }
 
 /// How the local store is at the moment of a scrape.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct LocalReading {
     /// States in it.
     pub entries: usize,
     /// Gateways that share the quotas.
     pub instances: u64,
+    /// Permits that are held, for each policy that has any.
+    pub permits: BTreeMap<String, usize>,
 }
 
 /// What the store counts itself, as it stands at a scrape.
@@ -244,7 +248,7 @@ impl Metrics {
     pub fn expose(
         &self,
         store: Option<&StoreReading>,
-        local: LocalReading,
+        local: &LocalReading,
         enforcement: u8,
     ) -> String {
         let _one_at_a_time = self.scrape.lock().unwrap_or_else(PoisonError::into_inner);
@@ -252,6 +256,7 @@ impl Metrics {
             self.store.show(reading);
         }
         self.limits.enforcement.set(i64::from(enforcement));
+        self.limits.show_permits(&local.permits);
         self.local_entries.set(i64::try_from(local.entries).unwrap_or(i64::MAX));
         self.instances.set(i64::try_from(local.instances).unwrap_or(i64::MAX));
         let mut text = Vec::new();
@@ -289,7 +294,21 @@ impl LimitSeries {
                 "enforcement",
                 "How far limits are enforced: 2 as each policy says, 1 not at all but counted (shadow), 0 off.",
             )?,
+            permits: gauges(
+                registry,
+                "permits_held",
+                "Permits of concurrency policies that this gateway holds: requests under way.",
+                &["policy"],
+            )?,
         })
+    }
+
+    fn show_permits(&self, held: &BTreeMap<String, usize>) {
+        self.permits.reset();
+        for (policy, held) in held {
+            let held = i64::try_from(*held).unwrap_or(i64::MAX);
+            self.permits.with_label_values(&[policy.as_str()]).set(held);
+        }
     }
 }
 
@@ -361,6 +380,17 @@ fn gauge(registry: &Registry, name: &str, help: &str) -> Result<IntGauge, promet
     let gauge = IntGauge::new(full(name), help)?;
     registry.register(Box::new(gauge.clone()))?;
     Ok(gauge)
+}
+
+fn gauges(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+) -> Result<IntGaugeVec, prometheus::Error> {
+    let gauges = IntGaugeVec::new(Opts::new(full(name), help), labels)?;
+    registry.register(Box::new(gauges.clone()))?;
+    Ok(gauges)
 }
 
 fn histogram(

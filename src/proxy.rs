@@ -5,6 +5,7 @@
 //! application's view of the client; `response_filter` adds the fields; `logging`, which always
 //! runs, records.
 
+mod access;
 mod admit;
 mod context;
 mod cors;
@@ -21,6 +22,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
+use bytes::Bytes;
 use http::header::UPGRADE;
 use http::{HeaderMap, StatusCode};
 use pingora_core::upstreams::peer::HttpPeer;
@@ -29,14 +31,14 @@ use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
 use crate::client::{Clients, Networks};
-use crate::limit::{Clock, Micros, SystemClock, Verdict};
+use crate::limit::{Clock, Micros, SystemClock};
 use crate::limiter::Limiter;
 use crate::metrics::{Finished, Metrics};
 use crate::request::is_plain_target;
 use crate::response::{Answers, Refusal};
 use crate::rules::access::Exemptions;
 use crate::rules::{Enforcement, Routes, RuleSet};
-use crate::telemetry::{self, Access, Gate};
+use crate::telemetry::Gate;
 use crate::upstream::Upstream;
 
 pub use context::Context;
@@ -205,6 +207,8 @@ impl ProxyHttp for Phases {
             return refuse::write(self, session, ctx, &refusal).await.map(|()| true);
         }
         let Some(refusal) = admit::admit(self, peer, head, ctx).await else { return Ok(false) };
+        // Nothing is under way: who is refused may take his time to read why.
+        ctx.permits.free();
         refuse::answer(self, session, ctx, &refusal).await.map(|()| true)
     }
 
@@ -286,11 +290,39 @@ impl ProxyHttp for Phases {
         {
             return Ok(());
         }
+        if forward::is_bodiless(&session.req_header().method, response) {
+            ctx.permits.free();
+        }
         forward::end_hop(response);
         let Some(verdict) = &ctx.verdict else { return Ok(()) };
         let fields = ctx.state.answers.fields(verdict);
         cors::expose_to_readers(response, &fields)?;
         forward::add_fields(response, fields)
+    }
+
+    fn response_body_filter(
+        &self,
+        _: &mut Session,
+        _: &mut Option<Bytes>,
+        end_of_stream: bool,
+        ctx: &mut Context,
+    ) -> Result<Option<Duration>> {
+        if end_of_stream {
+            // The application has done its part. The client gets the last bytes after this, so that
+            // its next request finds the permit free.
+            ctx.permits.free();
+        }
+        Ok(None)
+    }
+
+    async fn response_trailer_filter(
+        &self,
+        _: &mut Session,
+        _: &mut HeaderMap,
+        ctx: &mut Context,
+    ) -> Result<Option<Bytes>> {
+        ctx.permits.free();
+        Ok(None)
     }
 
     async fn fail_to_proxy(
@@ -299,6 +331,7 @@ impl ProxyHttp for Phases {
         error: &Error,
         ctx: &mut Context,
     ) -> FailToProxy {
+        ctx.permits.free();
         let status = refuse::status_of(error);
         if *error.esource() == ErrorSource::Upstream {
             self.note_failure(ctx, error);
@@ -340,23 +373,7 @@ impl ProxyHttp for Phases {
         let added = ctx.decided.map(|decided| decided.since(ctx.started).into());
         self.metrics.finished(Finished { route, status, took, added });
         if ctx.state.access_log {
-            let head = session.req_header();
-            let denied_by: Vec<&str> = ctx
-                .verdict
-                .iter()
-                .flat_map(Verdict::denials)
-                .map(|outcome| outcome.policy.name.as_str())
-                .collect();
-            telemetry::access(Access {
-                client: ctx.client.as_ref().map(|client| client.address),
-                method: head.method.as_str(),
-                path: head.uri.path(),
-                route,
-                status,
-                took,
-                request_id: &ctx.request_id,
-                denied_by: &denied_by.join(","),
-            });
+            access::write(session, ctx, route, status, took);
         }
     }
 }

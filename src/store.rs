@@ -8,6 +8,7 @@ pub mod breaker;
 pub mod deny_cache;
 pub mod instances;
 pub mod local;
+pub mod permits;
 pub mod redis;
 pub mod script;
 mod value;

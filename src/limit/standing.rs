@@ -2,6 +2,7 @@
 //! questions about it, charges it, and turns it back into a state.
 
 use super::calendar::{Calendar, Count, Tally};
+use super::concurrency::{self, Concurrency};
 use super::quota::Quota;
 use super::settlement::{Adjustment, Receipt};
 use super::sliding_window::{Live, Log, SlidingWindow};
@@ -17,6 +18,8 @@ pub enum Limit {
     SlidingWindow(SlidingWindow),
     /// So much in each day or month: here the one that a check is made in.
     Calendar(Calendar),
+    /// So many at once.
+    Concurrency(Concurrency),
 }
 
 /// What a store keeps for a key.
@@ -28,6 +31,8 @@ pub enum State {
     SlidingWindow(Log),
     /// Of a [`Limit::Calendar`].
     Calendar(Count),
+    /// Of a [`Limit::Concurrency`]: how many are under way. No store keeps this number.
+    InFlight(u64),
 }
 
 /// A limit applied to one state at one moment.
@@ -43,26 +48,45 @@ enum Level {
     TokenBucket(TokenBucket, Debt),
     SlidingWindow(SlidingWindow, Live),
     Calendar(Calendar, Tally),
+    Concurrency(Concurrency, u64),
 }
 
 // === impl Limit ===
 
 impl Limit {
-    /// The quota, whichever the algorithm.
-    pub const fn quota(&self) -> &Quota {
+    /// The quota over a window; `None` where there is no window.
+    pub const fn quota(&self) -> Option<&Quota> {
         match self {
-            Self::TokenBucket(bucket) => bucket.quota(),
-            Self::SlidingWindow(window) => window.quota(),
-            Self::Calendar(calendar) => calendar.quota(),
+            Self::TokenBucket(bucket) => Some(bucket.quota()),
+            Self::SlidingWindow(window) => Some(window.quota()),
+            Self::Calendar(calendar) => Some(calendar.quota()),
+            Self::Concurrency(_) => None,
         }
     }
 
-    /// The largest cost that can ever be admitted.
+    /// The units of the quota, whichever the algorithm.
+    pub const fn units(&self) -> u64 {
+        match self {
+            Self::TokenBucket(bucket) => bucket.quota().units(),
+            Self::SlidingWindow(window) => window.quota().units(),
+            Self::Calendar(calendar) => calendar.quota().units(),
+            Self::Concurrency(concurrency) => concurrency.units(),
+        }
+    }
+
+    /// The most units that can be admitted at once. Of a [`Concurrency`] a request takes one,
+    /// whatever its cost.
     pub const fn cost_max(&self) -> u64 {
         match self {
             Self::TokenBucket(bucket) => bucket.burst(),
-            Self::SlidingWindow(_) | Self::Calendar(_) => self.quota().units(),
+            Self::SlidingWindow(_) | Self::Calendar(_) | Self::Concurrency(_) => self.units(),
         }
+    }
+
+    /// Whether a denial stays one until its time is over, if nothing is given back: a permit may
+    /// come free at any moment.
+    pub const fn denies_lastingly(&self) -> bool {
+        !matches!(self, Self::Concurrency(_))
     }
 
     /// The letter that ends the key and names the algorithm to the script.
@@ -71,6 +95,7 @@ impl Limit {
             Self::TokenBucket(_) => 't',
             Self::SlidingWindow(_) => 's',
             Self::Calendar(_) => 'c',
+            Self::Concurrency(_) => 'n',
         }
     }
 
@@ -80,6 +105,7 @@ impl Limit {
             Self::TokenBucket(bucket) => bucket.parameters(),
             Self::SlidingWindow(window) => window.parameters(),
             Self::Calendar(calendar) => calendar.parameters(),
+            Self::Concurrency(concurrency) => concurrency.parameters(),
         }
     }
 
@@ -90,6 +116,7 @@ impl Limit {
             Self::TokenBucket(bucket) => Self::TokenBucket(bucket.among(shares)),
             Self::SlidingWindow(window) => Self::SlidingWindow(window.among(shares)),
             Self::Calendar(calendar) => Self::Calendar(calendar.among(shares)),
+            Self::Concurrency(concurrency) => Self::Concurrency(concurrency.among(shares)),
         }
     }
 
@@ -117,6 +144,13 @@ impl Limit {
                 };
                 Level::Calendar(*calendar, calendar.read(count, now))
             }
+            Self::Concurrency(concurrency) => {
+                let in_flight = match stored {
+                    Some(State::InFlight(in_flight)) => *in_flight,
+                    _ => 0,
+                };
+                Level::Concurrency(*concurrency, in_flight)
+            }
         };
         Standing { now, level, charged: false }
     }
@@ -131,6 +165,7 @@ impl Standing {
             Level::TokenBucket(bucket, debt) => bucket.has_room(debt, cost),
             Level::SlidingWindow(window, live) => window.has_room(live, cost),
             Level::Calendar(calendar, tally) => calendar.has_room(tally, cost),
+            Level::Concurrency(concurrency, in_flight) => concurrency.has_room(*in_flight),
         }
     }
 
@@ -141,11 +176,13 @@ impl Standing {
             Level::TokenBucket(bucket, debt) => bucket.charge(debt, cost),
             Level::SlidingWindow(window, live) => window.charge(live, cost, self.now),
             Level::Calendar(calendar, tally) => calendar.charge(tally, cost),
+            Level::Concurrency(_, in_flight) => *in_flight += 1,
         }
         self.receipt()
     }
 
-    /// Charges more, as far as there is room, or gives back what still counts.
+    /// Charges more, as far as there is room, or gives back what still counts. A permit is one
+    /// permit, whatever the request turned out to cost.
     pub fn adjust(&mut self, adjustment: &Adjustment) {
         self.charged = true;
         match (adjustment, &mut self.level) {
@@ -167,6 +204,7 @@ impl Standing {
             (Adjustment::Refund(units, receipt), Level::Calendar(_, tally)) => {
                 Calendar::refund(tally, *units, receipt.until);
             }
+            (_, Level::Concurrency(..)) => {}
         }
     }
 
@@ -178,17 +216,19 @@ impl Standing {
                 (self.now.after(window.empty_after(live, self.now)), window.shares())
             }
             Level::Calendar(calendar, tally) => (tally.period().end, calendar.shares()),
+            Level::Concurrency(..) => (self.now.after(concurrency::LIFE), 1),
         };
         Receipt { at: self.now, until, dearness }
     }
 
     /// Whether the state is to be written: it was charged, or it could not have been written by
-    /// this limit at this clock and was put right.
+    /// this limit at this clock and was put right. Permits are kept one by one, elsewhere.
     pub const fn must_be_stored(&self) -> bool {
         let repaired = match &self.level {
             Level::TokenBucket(_, debt) => debt.repaired,
             Level::SlidingWindow(_, live) => live.repaired,
             Level::Calendar(_, tally) => tally.repaired,
+            Level::Concurrency(..) => return false,
         };
         self.charged || repaired
     }
@@ -199,6 +239,7 @@ impl Standing {
             Level::TokenBucket(bucket, debt) => State::TokenBucket(bucket.state(debt, self.now)),
             Level::SlidingWindow(window, live) => State::SlidingWindow(window.state(live)),
             Level::Calendar(_, tally) => State::Calendar(Calendar::state(tally)),
+            Level::Concurrency(_, in_flight) => State::InFlight(*in_flight),
         }
     }
 
@@ -208,24 +249,31 @@ impl Standing {
             Level::TokenBucket(bucket, debt) => bucket.remaining(debt),
             Level::SlidingWindow(window, live) => window.remaining(live),
             Level::Calendar(calendar, tally) => calendar.remaining(tally),
+            Level::Concurrency(concurrency, in_flight) => concurrency.remaining(*in_flight),
         }
     }
 
-    /// Time until `cost` units fit, if nothing else happens; `None` if they never will.
+    /// Time until `cost` units fit, if nothing else happens; `None` if they never will. When a
+    /// permit comes free nobody knows: a second.
     pub fn retry_after(&self, cost: u64) -> Option<Micros> {
         match &self.level {
             Level::TokenBucket(bucket, debt) => bucket.retry_after(debt, cost),
             Level::SlidingWindow(window, live) => window.retry_after(live, cost, self.now),
             Level::Calendar(calendar, tally) => calendar.retry_after(tally, cost, self.now),
+            Level::Concurrency(concurrency, in_flight) => {
+                let room = concurrency.has_room(*in_flight);
+                Some(if room { Micros::ZERO } else { concurrency::RETRY_AFTER })
+            }
         }
     }
 
-    /// Time until one more unit is there than now; zero when the quota is whole.
+    /// Time until one more unit is there than now; zero when the quota is whole, or nobody knows.
     pub fn reset_after(&self) -> Micros {
         match &self.level {
             Level::TokenBucket(bucket, debt) => bucket.reset_after(debt),
             Level::SlidingWindow(window, live) => window.reset_after(live, self.now),
             Level::Calendar(_, tally) => Calendar::reset_after(tally, self.now),
+            Level::Concurrency(..) => Micros::ZERO,
         }
     }
 
@@ -235,6 +283,7 @@ impl Standing {
             Level::TokenBucket(bucket, debt) => bucket.empty_after(debt),
             Level::SlidingWindow(window, live) => window.empty_after(live, self.now),
             Level::Calendar(_, tally) => Calendar::empty_after(tally, self.now),
+            Level::Concurrency(..) => Micros::ZERO,
         }
     }
 
@@ -242,7 +291,7 @@ impl Standing {
     pub const fn debt(&self) -> Option<u64> {
         match &self.level {
             Level::TokenBucket(_, debt) => Some(debt.parts()),
-            Level::SlidingWindow(..) | Level::Calendar(..) => None,
+            Level::SlidingWindow(..) | Level::Calendar(..) | Level::Concurrency(..) => None,
         }
     }
 
@@ -257,6 +306,7 @@ impl Standing {
             Level::TokenBucket(bucket, debt) => bucket.used_share(debt),
             Level::SlidingWindow(window, live) => window.used_share(live),
             Level::Calendar(calendar, tally) => calendar.used_share(tally),
+            Level::Concurrency(concurrency, in_flight) => concurrency.used_share(*in_flight),
         }
     }
 

@@ -39,10 +39,14 @@ pub(super) async fn admit(
     let verdict = match identify(proxy, ctx, &view, client).await {
         Ok(began) => {
             let checks = ctx.client.as_ref().map(|client| checks(proxy, &view, client, ctx));
-            proxy.limiter.decide(&checks.unwrap_or_default(), began).await
+            let mut checks = checks.unwrap_or_default();
+            // Kept in `ctx` before anybody is asked: whatever ends the request gives them back.
+            ctx.permits = proxy.limiter.offer(&mut checks);
+            proxy.limiter.decide(&checks, began).await
         }
         Err(refused) => refused,
     };
+    ctx.permits.settle(&verdict);
     ctx.decided = Some(proxy.clock.now());
     proxy.metrics.decided(&verdict);
     let refusal = Refusal::of(&verdict, &ctx.state.answers)

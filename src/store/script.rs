@@ -3,17 +3,22 @@
 //! The script returns the values as it read them and which checks had room. What is left, when to
 //! retry and when more comes is derived here, by the same functions that the local store uses.
 
+mod telling;
+
 use redis::{Cmd, Value, cmd};
 
 use super::local::Known;
 use super::value::decode;
-use crate::limit::{Check, Decision, Key, Limit, Standing, State, Timestamp, decision};
+use crate::limit::{Check, Decision, Key, Limit, PermitId, Standing, State, Timestamp, decision};
+
+pub use telling::{PERMITS_SOURCE, PermitsOf, Telling};
 
 /// The script that decides: the algorithms, then the decision.
 pub const SOURCE: &str = concat!(
     include_str!("../../lua/token_bucket.lua"),
     include_str!("../../lua/sliding_window.lua"),
     include_str!("../../lua/calendar.lua"),
+    include_str!("../../lua/concurrency.lua"),
     include_str!("../../lua/decide.lua"),
 );
 
@@ -106,6 +111,14 @@ fn timestamp(micros: i64) -> Result<Timestamp, Misread> {
     Ok(Timestamp::from_micros(micros))
 }
 
+/// What a check takes: units, or the permit that it offers.
+fn taken(check: &Check) -> u64 {
+    match (&check.policy.limit, &check.offer) {
+        (Limit::Concurrency(_), offer) => offer.as_ref().map_or(0, |offer| offer.id.get()),
+        _ => check.cost,
+    }
+}
+
 /// Why a reply does not answer a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Misread {
@@ -152,15 +165,20 @@ impl<'a> Call<'a> {
         }
         command.arg(now.argument());
         command.arg(self.number);
-        for (_, limit) in &self.keys {
+        for (place, (_, limit)) in self.keys.iter().enumerate() {
             let [a, b, c] = limit.parameters();
+            let freed = self.freed(place, limit);
+            let c = if freed.is_empty() { c } else { freed.len() as u64 };
             command.arg(limit.letter().to_string()).arg(a).arg(b).arg(c);
+            for permit in freed {
+                command.arg(permit.get());
+            }
         }
         let mut places = self.places.iter();
         for request in self.requests {
             command.arg(request.len());
             for (check, place) in request.iter().zip(&mut places) {
-                command.arg(place + 1).arg(check.cost).arg(u8::from(!check.policy.enforced()));
+                command.arg(place + 1).arg(taken(check)).arg(u8::from(!check.policy.enforced()));
             }
         }
         command
@@ -206,15 +224,33 @@ impl<'a> Call<'a> {
         Ok(Answer { now, decisions, standings })
     }
 
+    /// The permits of a key that the gateway has given back.
+    fn freed(&self, place: usize, limit: &Limit) -> Vec<PermitId> {
+        if !matches!(limit, Limit::Concurrency(_)) {
+            return Vec::new();
+        }
+        let checks = self.requests.iter().copied().flatten().zip(&self.places);
+        let offers = checks.filter(|(_, of)| **of == place).filter_map(|(c, _)| c.offer.as_ref());
+        let mut freed: Vec<PermitId> = offers.flat_map(|offer| &offer.freed).copied().collect();
+        freed.sort_unstable();
+        freed.dedup();
+        freed
+    }
+
     fn standings(&self, values: &[Value], now: Timestamp) -> Result<Vec<Standing>, Misread> {
         if values.len() != self.keys.len() {
             return Err(Misread::Malformed);
         }
         let each = self.keys.iter().zip(values);
         each.map(|((_, limit), value)| {
-            let state = match value {
-                Value::Nil => None,
-                Value::BulkString(bytes) => decode(limit, bytes),
+            let state = match (value, limit) {
+                (Value::Int(in_flight), Limit::Concurrency(_)) => {
+                    let in_flight = u64::try_from(*in_flight).map_err(|_| Misread::Malformed)?;
+                    Some(State::InFlight(in_flight))
+                }
+                (_, Limit::Concurrency(_)) => return Err(Misread::Malformed),
+                (Value::Nil, _) => None,
+                (Value::BulkString(bytes), limit) => decode(limit, bytes),
                 _ => return Err(Misread::Malformed),
             };
             Ok(limit.read(state.as_ref(), now))

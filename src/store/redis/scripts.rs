@@ -8,11 +8,13 @@ use crate::store::script::{self, SOURCE};
 pub(super) static DECIDE: Script = Script::new(SOURCE);
 /// Writes what a gateway knows better than Redis.
 pub(super) static RESTORE: Script = Script::new(script::RESTORE_SOURCE);
+/// Is told which permits are held.
+pub(super) static PERMITS: Script = Script::new(script::PERMITS_SOURCE);
 /// Counts the gateways.
 pub(super) static HEARTBEAT: Script = Script::new(include_str!("../../../lua/heartbeat.lua"));
 
 /// All of them.
-pub(super) static ALL: [&Script; 3] = [&DECIDE, &RESTORE, &HEARTBEAT];
+pub(super) static ALL: [&Script; 4] = [&DECIDE, &RESTORE, &PERMITS, &HEARTBEAT];
 
 /// A script.
 pub(super) struct Script {

@@ -208,7 +208,8 @@ fn every_key_of_a_policy_and_a_rule_is_read() {
     let usual = (429, "Too many requests; try again later.");
     assert_eq!(answers, [(503, "Größe: später wieder"), usual, usual]);
     assert_eq!(per_user.own.policy().limit.cost_max(), 20);
-    assert_eq!(per_user.own.policy().limit.quota().window(), Micros::new(86_400_000_000));
+    let quota = per_user.own.policy().limit.quota().expect("it has a window");
+    assert_eq!(quota.window(), Micros::new(86_400_000_000));
     assert_eq!(per_user.own.policy().on_store_error, OnStoreError::Allow);
     assert_eq!(per_user.partition.words(), [Word::User, Word::Route]);
     assert_eq!(window_of(plan, None, "2025-10-31T23:30:00+01:00"), (1_000_000, 745));
@@ -229,7 +230,8 @@ fn window_of(policy: &PartitionedPolicy, tier: Option<&str>, moment: &str) -> (u
     let limit = limit.limit;
     let Limit::Calendar(calendar) = limit else { panic!("a calendar: {limit:?}") };
     assert!(calendar.period().contains(at));
-    (limit.quota().units(), limit.quota().window().as_secs_ceil() / 3_600)
+    let window = limit.quota().expect("it has a window").window();
+    (limit.units(), window.as_secs_ceil() / 3_600)
 }
 
 #[test]
