@@ -37,8 +37,8 @@ use roster::Roster;
 /// Permits that are freed and not yet told at most. Of what goes beyond, the shared store learns
 /// when it ends by itself.
 const FREED_MAX: usize = 65_536;
-/// Permits in one telling at most: a call of a fraction of a millisecond.
-const TOLD_MAX: usize = 512;
+/// Permits in one telling at most: a call of half a millisecond.
+const TOLD_MAX: usize = 256;
 /// So many locks: what is under way at once rarely meets.
 pub(super) const SHARDS: usize = 64;
 

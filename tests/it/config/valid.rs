@@ -12,7 +12,7 @@ use sluicegate::config::{
 };
 use sluicegate::identity::Source;
 use sluicegate::identity::credential::Place;
-use sluicegate::limit::{Limit, Micros, Mode, OnStoreError, Timestamp};
+use sluicegate::limit::{Concurrency, Limit, Micros, Mode, OnStoreError, Timestamp};
 use sluicegate::request::origin::Origins;
 use sluicegate::rules::partition::Word;
 use sluicegate::rules::{Enforcement, PartitionedPolicy};
@@ -199,14 +199,19 @@ fn every_key_of_an_upstream_is_read() {
 #[test]
 fn every_key_of_a_policy_and_a_rule_is_read() {
     let config = read(FULL);
-    let [per_ip, per_user, plan] = config.policies.as_slice() else { panic!("three policies") };
+    let [per_ip, per_user, plan, downloads] = config.policies.as_slice() else {
+        panic!("four policies")
+    };
     assert_eq!((per_ip.own.policy().id, per_user.own.policy().id), (0, 1));
     assert_eq!(per_ip.own.policy().limit.parameters(), [100, 60_000_000, 60_000_000 / 32]);
     assert_eq!(per_ip.own.policy().mode, Mode::Shadow);
     assert_eq!(per_ip.own.policy().on_store_error, OnStoreError::Deny);
     let answers: Vec<_> = config.answers.iter().map(|a| (a.status, a.message.as_str())).collect();
     let usual = (429, "Too many requests; try again later.");
-    assert_eq!(answers, [(503, "Größe: später wieder"), usual, usual]);
+    assert_eq!(answers, [(503, "Größe: später wieder"), usual, usual, usual]);
+    let most = downloads.variants().map(|variant| variant.policy().limit);
+    let expected = [4, 100_000].map(|most| Concurrency::new(most).expect("within bounds"));
+    assert!(most.eq(expected.map(Limit::Concurrency)));
     assert_eq!(per_user.own.policy().limit.cost_max(), 20);
     let quota = per_user.own.policy().limit.quota().expect("it has a window");
     assert_eq!(quota.window(), Micros::new(86_400_000_000));
