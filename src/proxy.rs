@@ -308,8 +308,7 @@ impl ProxyHttp for Phases {
         ctx: &mut Context,
     ) -> Result<Option<Duration>> {
         if end_of_stream {
-            // The application has done its part. The client gets the last bytes after this, so that
-            // its next request finds the permit free.
+            // Before the client gets the last bytes: its next request finds the permit free.
             ctx.permits.free();
         }
         Ok(None)

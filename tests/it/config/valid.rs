@@ -223,7 +223,7 @@ fn every_key_of_a_policy_and_a_rule_is_read() {
     assert_eq!(api.methods.as_ref(), Some(&methods));
     assert_eq!((api.policies.as_slice(), api.cost), ([0, 1].as_slice(), 20));
     assert_eq!(api.host.as_ref().map(ToString::to_string).as_deref(), Some("api.example.org"));
-    assert_eq!((all.path.as_str(), all.policies.as_slice()), ("/**", [0, 2].as_slice()));
+    assert_eq!((all.path.as_str(), all.policies.as_slice()), ("/**", [0, 2, 3].as_slice()));
 }
 
 /// The quota of a calendar for a tier, and the hours of the period around a moment.
