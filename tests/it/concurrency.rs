@@ -164,9 +164,9 @@ fn a_socket_holds_its_permit_until_it_ends() {
     assert!(app.send(gateway.public(), UPGRADE).head().starts_with("HTTP/1.1 429 "));
     let head = raw::read_answer(&mut socket).0;
     assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
-    let mut heard = vec![0; said.len()];
-    socket.read_exact(&mut heard).expect("it comes back");
-    assert_eq!(heard, said);
+    let mut echoed = vec![0; said.len()];
+    socket.read_exact(&mut echoed).expect("it comes back");
+    assert_eq!(echoed, said);
     drop(socket);
     wait_until("the permit to be free", || held_in(&redis) == 0);
     drop(app.send(gateway.public(), UPGRADE).stream());
