@@ -176,7 +176,7 @@ fn every_key_is_read() {
         ..Response::default()
     };
     let responses: Vec<_> = config.answers.iter().map(|answer| &answer.response).collect();
-    assert_eq!(responses, [&none, &own, &none], "what a policy leaves out is as for all");
+    assert_eq!(responses, [&none, &own, &none, &none], "what a policy leaves out is as for all");
 }
 
 #[test]
@@ -199,7 +199,7 @@ fn every_key_of_an_upstream_is_read() {
 #[test]
 fn every_key_of_a_policy_and_a_rule_is_read() {
     let config = read(FULL);
-    let [per_ip, per_user, plan, downloads] = config.policies.as_slice() else {
+    let [per_ip, per_user, plan, slots] = config.policies.as_slice() else {
         panic!("four policies")
     };
     assert_eq!((per_ip.own.policy().id, per_user.own.policy().id), (0, 1));
@@ -209,7 +209,7 @@ fn every_key_of_a_policy_and_a_rule_is_read() {
     let answers: Vec<_> = config.answers.iter().map(|a| (a.status, a.message.as_str())).collect();
     let usual = (429, "Too many requests; try again later.");
     assert_eq!(answers, [(503, "Größe: später wieder"), usual, usual, usual]);
-    let most = downloads.variants().map(|variant| variant.policy().limit);
+    let most = slots.variants().map(|variant| variant.policy().limit);
     let expected = [4, 100_000].map(|most| Concurrency::new(most).expect("within bounds"));
     assert!(most.eq(expected.map(Limit::Concurrency)));
     assert_eq!(per_user.own.policy().limit.cost_max(), 20);
