@@ -5,13 +5,15 @@
 -- ARGV          [1] "0": the clock is Redis' own. A test may give microseconds since the epoch;
 --               then keys live a day longer, so that virtual time does not lose them.
 --               [2] a number that the reply repeats, so that nobody takes it for that of another
---               call. Then four for each key: the algorithm's letter ("t", "s", "c" or "b") and
---               three parameters. Then for each request: the number of its checks, and three for each
---               check: position of its key (from 1), cost, "1" if the policy is in shadow mode, else "0".
+--               call. Then four for each key: the algorithm's letter ("t", "s", "c", "b" or "n") and
+--               three parameters; behind those of "n" permits, as concurrency.lua says. Then for
+--               each request: the number of its checks, and three for each check: position of its
+--               key (from 1), cost (of "n" the permit to be taken, 0 for none), "1" if the policy
+--               is in shadow mode, else "0".
 -- Stored value  as the algorithms say; every key has a time to live.
 -- Reply         [1] the clock in microseconds; [2] the number of the call; [3] for each request,
 --               joined by a comma, one digit for each check: "1" if it had room; then the value of
---               each key as it was read.
+--               each key as it was read (of "n" the number of permits).
 -- Atomicity     everything is read, then everything decided, then everything written. A request
 --               is charged if all its enforced checks have room, or not at all; a shadow check is
 --               charged if the request is and it has room itself. A later request sees what an
@@ -21,7 +23,7 @@
 --               was changed) is cut to the worst that they could and written so.
 -- Clock         Redis' TIME, read once.
 
-local algorithms = { t = token_bucket, s = sliding_window, c = calendar, b = ban }
+local algorithms = { t = token_bucket, s = sliding_window, c = calendar, b = ban, n = concurrency }
 local args, keys = ARGV, KEYS
 local call, format = redis.call, string.format
 
@@ -36,9 +38,17 @@ local standings, algorithm_of, dirty = {}, {}, {}
 local at = 3
 for k = 1, #keys do
   local algorithm = algorithms[args[at]]
-  local standing = algorithm.read(values[k], now, tonumber(args[at + 1]), tonumber(args[at + 2]), tonumber(args[at + 3]))
-  standings[k], algorithm_of[k], dirty[k] = standing, algorithm, standing.repaired
+  local a, b, c = tonumber(args[at + 1]), tonumber(args[at + 2]), tonumber(args[at + 3])
+  local standing
   at = at + 4
+  if algorithm == concurrency then
+    -- A sorted set is no value that MGET gives.
+    standing = concurrency.read(keys[k], now, a, b, c, at)
+    values[k], at = standing.counted, at + c
+  else
+    standing = algorithm.read(values[k], now, a, b, c)
+  end
+  standings[k], algorithm_of[k], dirty[k] = standing, algorithm, standing.repaired
 end
 
 local answers = {}
@@ -68,7 +78,10 @@ while at <= #args do
 end
 
 for k = 1, #keys do
-  if dirty[k] then
+  if dirty[k] and algorithm_of[k] == concurrency then
+    local held = standings[k]
+    concurrency.hold(keys[k], held.permits, held.foreign, now, held.life, spare_ms)
+  elseif dirty[k] then
     local value, ttl_us = algorithm_of[k].write(standings[k])
     call('SET', keys[k], value, 'PX', format('%d', math.max(1, math.ceil(ttl_us / 1000)) + spare_ms))
   end

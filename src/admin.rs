@@ -1,5 +1,6 @@
 //! The operator's listener: `/metrics`, `/livez`, `/readyz`. Never on the public port.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -10,6 +11,7 @@ use pingora_core::apps::http_app::ServeHttp;
 use pingora_core::protocols::http::ServerSession;
 use serde_json::{Value, json};
 
+use crate::limit::Limit;
 use crate::limiter::Fate;
 use crate::metrics::{LocalReading, PenaltyReading, StoreReading};
 use crate::proxy::Proxy;
@@ -59,6 +61,7 @@ impl Admin {
             }
         });
         let local = LocalReading {
+            permits: self.permits(),
             entries: self.proxy.limiter.local_entries(),
             instances: self.proxy.limiter.instances(),
             settled: Fate::ALL.map(|fate| (fate.name(), self.proxy.limiter.settled(fate))),
@@ -71,10 +74,19 @@ impl Admin {
             content_type: "text/plain; version=0.0.4",
             body: self.proxy.metrics.expose(
                 reading.as_ref(),
-                local,
+                &local,
                 self.proxy.enforcement().number(),
             ),
         }
+    }
+
+    /// What is held of each policy that takes permits, also where that is nothing.
+    fn permits(&self) -> BTreeMap<String, usize> {
+        let state = self.proxy.state.load();
+        let policies = state.rules.policies();
+        let those = policies.filter(|policy| matches!(policy.limit, Limit::Concurrency(_)));
+        let none = those.map(|policy| (policy.name.clone(), 0));
+        none.chain(self.proxy.limiter.permits_held()).collect()
     }
 
     /// A gateway without Redis is ready: it limits by itself. One that drains is not.

@@ -5,6 +5,7 @@
 //! here and recorded as provenance, never returned as an error.
 
 mod asking;
+mod holding;
 mod penalties;
 mod settling;
 
@@ -24,6 +25,7 @@ use crate::store::redis::{FaultKind, RedisStore};
 use crate::store::script::Answer;
 
 pub use asking::{Asking, Guard};
+pub use holding::Holding;
 use penalties::Penalties;
 pub use settling::Fate;
 use settling::Settling;
@@ -159,7 +161,8 @@ impl<C: Clock> Limiter<C> {
     /// there, for as long as the process runs.
     pub async fn supervise(&self) {
         if let Some(shared) = &self.shared {
-            tokio::join!(shared.redis.supervise(&self.local), self.keep_settling(shared));
+            let keeping = shared.redis.keep(self.local.permits());
+            tokio::join!(shared.redis.supervise(&self.local), self.keep_settling(shared), keeping);
         }
     }
 
@@ -306,7 +309,8 @@ impl Shared {
 
     fn verdict(&self, checks: &[Check], decisions: Vec<Decision>, sent: Timestamp) -> Verdict {
         for (check, decision) in checks.iter().zip(&decisions) {
-            if check.policy.enforced() && !decision.allowed {
+            if check.policy.enforced() && !decision.allowed && check.policy.limit.denies_lastingly()
+            {
                 self.deny_cache.remember(check, *decision, sent);
             }
         }

@@ -9,6 +9,7 @@ mod penalties;
 mod series;
 mod store;
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -54,7 +55,7 @@ pub struct Metrics {
 }
 
 /// How the local store is at the moment of a scrape.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct LocalReading {
     /// States in it.
     pub entries: usize,
@@ -62,6 +63,8 @@ pub struct LocalReading {
     pub instances: u64,
     /// Settlements so far, by who has settled them.
     pub settled: [(&'static str, u64); 3],
+    /// Permits that are held, for each policy that has any.
+    pub permits: BTreeMap<String, usize>,
 }
 
 /// What happened to a reload.
@@ -237,7 +240,7 @@ impl Metrics {
     pub fn expose(
         &self,
         store: Option<&StoreReading>,
-        local: LocalReading,
+        local: &LocalReading,
         enforcement: u8,
     ) -> String {
         let _one_at_a_time = self.scrape.lock().unwrap_or_else(PoisonError::into_inner);
@@ -246,6 +249,7 @@ impl Metrics {
         }
         self.limits.enforcement.set(i64::from(enforcement));
         catch_up(&self.limits.settlements, &local.settled);
+        self.limits.show_permits(&local.permits);
         self.local_entries.set(i64::try_from(local.entries).unwrap_or(i64::MAX));
         self.instances.set(i64::try_from(local.instances).unwrap_or(i64::MAX));
         let mut text = Vec::new();

@@ -208,6 +208,8 @@ impl ProxyHttp for Phases {
             return refuse::write(self, session, ctx, &refusal).await.map(|()| true);
         }
         let Some(refusal) = admit::admit(self, peer, head, ctx).await else { return Ok(false) };
+        // Nothing is under way: who is refused may take his time to read why.
+        ctx.permits.free();
         refuse::answer(self, session, ctx, &refusal).await.map(|()| true)
     }
 
@@ -306,6 +308,9 @@ impl ProxyHttp for Phases {
             forward::keep_costs(response, &ctx.state);
             return Ok(());
         }
+        if forward::is_bodiless(&session.req_header().method, response) {
+            ctx.permits.free();
+        }
         forward::end_hop(response);
         if let Some(tab) = &mut ctx.tab {
             tab.hear(response);
@@ -320,12 +325,37 @@ impl ProxyHttp for Phases {
         forward::add_fields(response, fields)
     }
 
+    fn response_body_filter(
+        &self,
+        _: &mut Session,
+        _: &mut Option<Bytes>,
+        end_of_stream: bool,
+        ctx: &mut Context,
+    ) -> Result<Option<Duration>> {
+        if end_of_stream {
+            // Before the client gets the last bytes: its next request finds the permit free.
+            ctx.permits.free();
+        }
+        Ok(None)
+    }
+
+    async fn response_trailer_filter(
+        &self,
+        _: &mut Session,
+        _: &mut HeaderMap,
+        ctx: &mut Context,
+    ) -> Result<Option<Bytes>> {
+        ctx.permits.free();
+        Ok(None)
+    }
+
     async fn fail_to_proxy(
         &self,
         session: &mut Session,
         error: &Error,
         ctx: &mut Context,
     ) -> FailToProxy {
+        ctx.permits.free();
         let status = refuse::status_of(error);
         if *error.esource() == ErrorSource::Upstream {
             self.note_failure(ctx, error);

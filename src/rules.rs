@@ -19,7 +19,7 @@ use std::sync::Arc;
 use http::Method;
 
 use crate::client::Client;
-use crate::limit::{Check, Key, Policy, Timestamp};
+use crate::limit::{Check, Key, Limit, Policy, Timestamp};
 use crate::request::RequestView;
 use bill::{Account, Bill};
 use condition::Condition;
@@ -231,6 +231,10 @@ impl RuleSet {
         }
         let Some((check, account)) = known.and_then(|place| checks.get_mut(place)) else { return };
         check.cost = check.cost.max(taken);
+        if matches!(check.policy.limit, Limit::Concurrency(_)) {
+            // Its permit is given back when the request ends.
+            return;
+        }
         if rule.cost.is_open(view) {
             account.add_open(&rule.cost, taken);
         } else {

@@ -9,6 +9,7 @@ pub mod denials;
 pub mod deny_cache;
 pub mod instances;
 pub mod local;
+pub mod permits;
 pub mod redis;
 pub mod script;
 mod value;

@@ -138,7 +138,7 @@ impl Report {
                 format_args!("{}, {}", limit(limited, &check.policy), divided(&limited.partition)),
             );
             let mode = if check.policy.enforced() { "enforced" } else { "in shadow mode" };
-            self.line("", format_args!("{mode}; this request costs {}", check.cost));
+            self.line("", format_args!("{mode}; this request {}", takes(check)));
             for term in demand.bill.terms(place) {
                 self.line("", term);
             }
@@ -203,19 +203,27 @@ fn matcher(rule: &Rule) -> String {
 
 fn limit(limited: &PartitionedPolicy, policy: &Policy) -> String {
     let limit = &policy.limit;
-    let quota = limit.quota();
-    let window = spell_duration(quota.window().into());
-    let units = quota.units();
+    let window = limit.quota().map(|quota| spell_duration(quota.window().into()));
+    let (window, units) = (window.unwrap_or_default(), limit.units());
     match limit {
         Limit::SlidingWindow(_) => format!("{units} in any {window} (sliding-window)"),
         Limit::Calendar(_) => {
             let period = limited.periods(policy).map_or(window, ToString::to_string);
             format!("{units} in {period} (calendar)")
         }
+        Limit::Concurrency(_) => format!("{units} at once (concurrency)"),
         Limit::TokenBucket(bucket) => {
             format!("{units} in {window}, {} at once (token-bucket)", bucket.burst())
         }
         Limit::Ban(_) => format!("{units} denials in {window}"),
+    }
+}
+
+/// What a request takes.
+fn takes(check: &Check) -> String {
+    match check.policy.limit {
+        Limit::Concurrency(_) => "takes one permit".to_owned(),
+        _ => format!("costs {}", check.cost),
     }
 }
 
@@ -242,6 +250,9 @@ fn banned(standing: &Standing) -> String {
 /// How a key stands, for a request that is not made.
 fn present(check: &Check, standing: &Standing) -> String {
     let (left, all) = (standing.remaining(), check.policy.limit.cost_max());
+    if !check.policy.limit.denies_lastingly() && !standing.has_room(check.cost) {
+        return format!("{left} of {all} left: it would be denied until one of them ends");
+    }
     if standing.has_room(check.cost) {
         let more = standing.reset_after().as_secs_ceil();
         let more = if more == 0 { String::new() } else { format!(", more in {more}s") };

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::concurrency::Offer;
 use super::policy::Policy;
 
 /// May `cost` units of `policy` be taken for `key`? The keys of one request are all different.
@@ -14,6 +15,9 @@ pub struct Check {
     pub key: Key,
     /// How many units; at least 1.
     pub cost: u64,
+    /// The permit that is held if the check is charged: only of a [`super::Concurrency`], and
+    /// without one nothing is held. Whoever puts the question to a store offers it.
+    pub offer: Option<Offer>,
 }
 
 /// The name of a state in a store: `<prefix>:{<subject>}:<policy>:<algorithm letter>`.
@@ -29,7 +33,7 @@ pub struct Key(String);
 impl Check {
     /// May `cost` units of `policy` be taken for `key`?
     pub const fn new(policy: Arc<Policy>, key: Key, cost: u64) -> Self {
-        Self { policy, key, cost }
+        Self { policy, key, cost, offer: None }
     }
 }
 

@@ -34,6 +34,8 @@ pub enum LimitError {
     },
     /// The resolution is outside 1 to [`super::sliding_window::RESOLUTION_MAX`].
     Resolution(u64),
+    /// The permits are none or more than [`super::concurrency::QUOTA_MAX`].
+    Permits(u64),
     /// The period is empty, longer than [`WINDOW_MAX`], or its ends are no whole seconds.
     Period {
         /// Its first moment.
@@ -86,6 +88,9 @@ impl fmt::Display for LimitError {
                 "a resolution is 1 to {} ticks a window: {ticks}",
                 super::sliding_window::RESOLUTION_MAX
             ),
+            Self::Permits(units) => {
+                write!(f, "permits are 1 to {}: {units}", super::concurrency::QUOTA_MAX)
+            }
             Self::Period { start, end } => write!(
                 f,
                 "a period is whole seconds and at most 366d: {} to {} us",

@@ -3,6 +3,7 @@
 
 use super::ban::{Ban, Sentence, Term};
 use super::calendar::{Calendar, Count, Tally};
+use super::concurrency::{self, Concurrency};
 use super::quota::Quota;
 use super::settlement::{Adjustment, Receipt};
 use super::sliding_window::{Live, Log, SlidingWindow};
@@ -20,6 +21,8 @@ pub enum Limit {
     Calendar(Calendar),
     /// Nothing at all while a ban lasts.
     Ban(Ban),
+    /// So many at once.
+    Concurrency(Concurrency),
 }
 
 /// What a store keeps for a key.
@@ -33,6 +36,8 @@ pub enum State {
     Calendar(Count),
     /// Of a [`Limit::Ban`].
     Ban(Sentence),
+    /// Of a [`Limit::Concurrency`]: how many are under way. No store keeps this number.
+    InFlight(u64),
 }
 
 /// A limit applied to one state at one moment.
@@ -49,29 +54,49 @@ enum Level {
     SlidingWindow(SlidingWindow, Live),
     Calendar(Calendar, Tally),
     Ban(Ban, Term),
+    Concurrency(Concurrency, u64),
 }
 
 // === impl Limit ===
 
 impl Limit {
-    /// The quota, whichever the algorithm; of a ban that of its denials.
-    pub const fn quota(&self) -> &Quota {
+    /// The quota over a window, of a ban that of its denials; `None` where there is no window.
+    pub const fn quota(&self) -> Option<&Quota> {
         match self {
-            Self::TokenBucket(bucket) => bucket.quota(),
-            Self::SlidingWindow(window) => window.quota(),
-            Self::Calendar(calendar) => calendar.quota(),
-            Self::Ban(ban) => ban.watch().quota(),
+            Self::TokenBucket(bucket) => Some(bucket.quota()),
+            Self::SlidingWindow(window) => Some(window.quota()),
+            Self::Calendar(calendar) => Some(calendar.quota()),
+            Self::Ban(ban) => Some(ban.watch().quota()),
+            Self::Concurrency(_) => None,
         }
     }
 
-    /// The largest cost that can ever be admitted.
+    /// The units of the quota, whichever the algorithm.
+    pub const fn units(&self) -> u64 {
+        match self {
+            Self::TokenBucket(bucket) => bucket.quota().units(),
+            Self::SlidingWindow(window) => window.quota().units(),
+            Self::Calendar(calendar) => calendar.quota().units(),
+            Self::Ban(ban) => ban.watch().quota().units(),
+            Self::Concurrency(concurrency) => concurrency.units(),
+        }
+    }
+
+    /// The most units that can be admitted at once. Of a [`Concurrency`] a request takes one,
+    /// whatever its cost.
     pub const fn cost_max(&self) -> u64 {
         match self {
             Self::TokenBucket(bucket) => bucket.burst(),
-            Self::SlidingWindow(_) | Self::Calendar(_) => self.quota().units(),
+            Self::SlidingWindow(_) | Self::Calendar(_) | Self::Concurrency(_) => self.units(),
             // It has no units.
             Self::Ban(_) => u64::MAX,
         }
+    }
+
+    /// Whether a denial stays one until its time is over, if nothing is given back: a permit may
+    /// come free at any moment.
+    pub const fn denies_lastingly(&self) -> bool {
+        !matches!(self, Self::Concurrency(_))
     }
 
     /// The letter that ends the key and names the algorithm to the script.
@@ -81,6 +106,7 @@ impl Limit {
             Self::SlidingWindow(_) => 's',
             Self::Calendar(_) => 'c',
             Self::Ban(_) => 'b',
+            Self::Concurrency(_) => 'n',
         }
     }
 
@@ -91,6 +117,7 @@ impl Limit {
             Self::SlidingWindow(window) => window.parameters(),
             Self::Calendar(calendar) => calendar.parameters(),
             Self::Ban(ban) => ban.parameters(),
+            Self::Concurrency(concurrency) => concurrency.parameters(),
         }
     }
 
@@ -103,6 +130,7 @@ impl Limit {
             Self::Calendar(calendar) => Self::Calendar(calendar.among(shares)),
             // It holds as a whole, for everybody.
             Self::Ban(ban) => Self::Ban(ban),
+            Self::Concurrency(concurrency) => Self::Concurrency(concurrency.among(shares)),
         }
     }
 
@@ -137,6 +165,13 @@ impl Limit {
                 };
                 Level::Ban(*ban, ban.read(sentence, now))
             }
+            Self::Concurrency(concurrency) => {
+                let in_flight = match stored {
+                    Some(State::InFlight(in_flight)) => *in_flight,
+                    _ => 0,
+                };
+                Level::Concurrency(*concurrency, in_flight)
+            }
         };
         Standing { now, level, charged: false }
     }
@@ -152,6 +187,7 @@ impl Standing {
             Level::SlidingWindow(window, live) => window.has_room(live, cost),
             Level::Calendar(calendar, tally) => calendar.has_room(tally, cost),
             Level::Ban(_, term) => Ban::has_room(term, self.now),
+            Level::Concurrency(concurrency, in_flight) => concurrency.has_room(*in_flight),
         }
     }
 
@@ -169,11 +205,13 @@ impl Standing {
             Level::SlidingWindow(window, live) => window.charge(live, cost, self.now),
             Level::Calendar(calendar, tally) => calendar.charge(tally, cost),
             Level::Ban(..) => self.charged = false,
+            Level::Concurrency(_, in_flight) => *in_flight += 1,
         }
         self.receipt(cost)
     }
 
-    /// Charges more, as far as there is room, or gives back what still counts.
+    /// Charges more, as far as there is room, or gives back what still counts. A permit is one
+    /// permit, whatever the request turned out to cost.
     pub fn adjust(&mut self, adjustment: &Adjustment) {
         self.charged = true;
         match (adjustment, &mut self.level) {
@@ -195,7 +233,7 @@ impl Standing {
             (Adjustment::Refund(units, receipt), Level::Calendar(_, tally)) => {
                 Calendar::refund(tally, *units, receipt.until);
             }
-            (_, Level::Ban(..)) => self.charged = false,
+            (_, Level::Ban(..) | Level::Concurrency(..)) => self.charged = false,
         }
     }
 
@@ -206,18 +244,20 @@ impl Standing {
             Level::SlidingWindow(window, _) => (self.now, window.shares()),
             Level::Calendar(calendar, tally) => (tally.period().end, calendar.shares()),
             Level::Ban(..) => (self.now, 1),
+            Level::Concurrency(..) => (self.now.after(concurrency::LIFE), 1),
         };
         Receipt { at: self.now, until, dearness }
     }
 
     /// Whether the state is to be written: it was charged, or it could not have been written by
-    /// this limit at this clock and was put right.
+    /// this limit at this clock and was put right. Permits are kept one by one, elsewhere.
     pub const fn must_be_stored(&self) -> bool {
         let repaired = match &self.level {
             Level::TokenBucket(_, debt) => debt.repaired,
             Level::SlidingWindow(_, live) => live.repaired,
             Level::Calendar(_, tally) => tally.repaired,
             Level::Ban(_, term) => term.repaired,
+            Level::Concurrency(..) => return false,
         };
         self.charged || repaired
     }
@@ -229,6 +269,7 @@ impl Standing {
             Level::SlidingWindow(window, live) => State::SlidingWindow(window.state(live)),
             Level::Calendar(_, tally) => State::Calendar(Calendar::state(tally)),
             Level::Ban(_, term) => State::Ban(Ban::state(term)),
+            Level::Concurrency(_, in_flight) => State::InFlight(*in_flight),
         }
     }
 
@@ -239,26 +280,33 @@ impl Standing {
             Level::SlidingWindow(window, live) => window.remaining(live),
             Level::Calendar(calendar, tally) => calendar.remaining(tally),
             Level::Ban(_, term) => Ban::has_room(term, self.now) as u64,
+            Level::Concurrency(concurrency, in_flight) => concurrency.remaining(*in_flight),
         }
     }
 
-    /// Time until `cost` units fit, if nothing else happens; `None` if they never will.
+    /// Time until `cost` units fit, if nothing else happens; `None` if they never will. When a
+    /// permit comes free nobody knows: a second.
     pub fn retry_after(&self, cost: u64) -> Option<Micros> {
         match &self.level {
             Level::TokenBucket(bucket, debt) => bucket.retry_after(debt, cost),
             Level::SlidingWindow(window, live) => window.retry_after(live, cost, self.now),
             Level::Calendar(calendar, tally) => calendar.retry_after(tally, cost, self.now),
             Level::Ban(_, term) => Some(Ban::retry_after(term, self.now)),
+            Level::Concurrency(concurrency, in_flight) => {
+                let room = concurrency.has_room(*in_flight);
+                Some(if room { Micros::ZERO } else { concurrency::RETRY_AFTER })
+            }
         }
     }
 
-    /// Time until one more unit is there than now; zero when the quota is whole.
+    /// Time until one more unit is there than now; zero when the quota is whole, or nobody knows.
     pub fn reset_after(&self) -> Micros {
         match &self.level {
             Level::TokenBucket(bucket, debt) => bucket.reset_after(debt),
             Level::SlidingWindow(window, live) => window.reset_after(live, self.now),
             Level::Calendar(_, tally) => Calendar::reset_after(tally, self.now),
             Level::Ban(_, term) => Ban::retry_after(term, self.now),
+            Level::Concurrency(..) => Micros::ZERO,
         }
     }
 
@@ -269,6 +317,7 @@ impl Standing {
             Level::SlidingWindow(window, live) => window.empty_after(live, self.now),
             Level::Calendar(_, tally) => Calendar::empty_after(tally, self.now),
             Level::Ban(ban, term) => ban.empty_after(term, self.now),
+            Level::Concurrency(..) => Micros::ZERO,
         }
     }
 
@@ -276,7 +325,10 @@ impl Standing {
     pub const fn debt(&self) -> Option<u64> {
         match &self.level {
             Level::TokenBucket(_, debt) => Some(debt.parts()),
-            Level::SlidingWindow(..) | Level::Calendar(..) | Level::Ban(..) => None,
+            Level::SlidingWindow(..)
+            | Level::Calendar(..)
+            | Level::Ban(..)
+            | Level::Concurrency(..) => None,
         }
     }
 
@@ -292,6 +344,7 @@ impl Standing {
             Level::SlidingWindow(window, live) => window.used_share(live),
             Level::Calendar(calendar, tally) => calendar.used_share(tally),
             Level::Ban(ban, term) => ban.used_share(term, self.now),
+            Level::Concurrency(concurrency, in_flight) => concurrency.used_share(*in_flight),
         }
     }
 

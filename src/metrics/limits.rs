@@ -1,8 +1,10 @@
 //! The series of what limits do.
 
-use prometheus::{IntCounter, IntCounterVec, IntGauge, Registry};
+use std::collections::BTreeMap;
 
-use super::series::{counter, counters, gauge};
+use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry};
+
+use super::series::{counter, counters, gauge, gauges};
 
 /// The series of what limits do.
 #[derive(Debug)]
@@ -12,6 +14,7 @@ pub(super) struct LimitSeries {
     pub(super) exemptions: IntCounterVec,
     pub(super) turned_away: IntCounter,
     pub(super) enforcement: IntGauge,
+    permits: IntGaugeVec,
 }
 
 // === impl LimitSeries ===
@@ -47,6 +50,20 @@ impl LimitSeries {
                 "enforcement",
                 "How far limits are enforced: 2 as each policy says, 1 not at all but counted (shadow), 0 off.",
             )?,
+            permits: gauges(
+                registry,
+                "permits_held",
+                "Permits of concurrency policies that this gateway holds: requests under way.",
+                &["policy"],
+            )?,
         })
+    }
+
+    pub(super) fn show_permits(&self, held: &BTreeMap<String, usize>) {
+        self.permits.reset();
+        for (policy, held) in held {
+            let held = i64::try_from(*held).unwrap_or(i64::MAX);
+            self.permits.with_label_values(&[policy.as_str()]).set(held);
+        }
     }
 }

@@ -40,13 +40,16 @@ pub(super) async fn admit(
     let verdict = match identify(proxy, ctx, &view, client).await {
         Ok(began) => {
             let demand = ctx.client.as_ref().map(|client| demand(proxy, &view, client, ctx));
-            let demand = demand.unwrap_or_default();
+            let mut demand = demand.unwrap_or_default();
+            // Kept in `ctx` before anybody is asked: whatever ends the request gives them back.
+            ctx.permits = proxy.limiter.offer(&mut demand.checks);
             let verdict = proxy.limiter.decide(&demand.checks, began).await;
             ctx.tab = Tab::open(demand);
             verdict
         }
         Err(refused) => refused,
     };
+    ctx.permits.settle(&verdict);
     ctx.decided = Some(proxy.clock.now());
     proxy.metrics.decided(&verdict);
     let refusal = Refusal::of(&verdict, &ctx.state.answers)

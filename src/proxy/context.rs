@@ -8,6 +8,7 @@ use super::tab::Tab;
 use super::{Proxy, State};
 use crate::client::Client;
 use crate::limit::{Timestamp, Verdict};
+use crate::limiter::Holding;
 use crate::rules::Route;
 use crate::upstream::Upstream;
 
@@ -26,6 +27,8 @@ pub struct Context {
     pub(super) attempts: usize,
     /// An invalid credential was presented, and is to be refused if nothing else refuses.
     pub(super) forgery: bool,
+    /// What the request holds of `concurrency` policies: given back with this at the latest.
+    pub(super) permits: Holding,
     _in_flight: InFlight,
 }
 
@@ -48,6 +51,7 @@ impl Context {
             tab: None,
             attempts: 0,
             forgery: false,
+            permits: Holding::default(),
             _in_flight: InFlight::start(in_flight),
         }
     }

@@ -1,6 +1,7 @@
 //! What the application sees of the client, and the client of the verdict.
 
-use http::header::{CONNECTION, COOKIE, HOST, HeaderMap};
+use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE, HOST, HeaderMap};
+use http::{Method, StatusCode};
 use pingora_error::Result;
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
@@ -27,6 +28,13 @@ pub(super) fn request_id(client: &Client, headers: &HeaderMap) -> String {
             && id.bytes().all(|b| b.is_ascii_graphic())
     });
     given.map_or_else(|| format!("{:032x}", fastrand::u128(..)), str::to_owned)
+}
+
+/// Whether the head of this answer is all of it, as far as the head says so.
+pub(super) fn is_bodiless(method: &Method, response: &ResponseHeader) -> bool {
+    let empty = response.headers.get(CONTENT_LENGTH).is_some_and(|length| length == "0");
+    let never = matches!(response.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    *method == Method::HEAD || never || empty && response.status != StatusCode::SWITCHING_PROTOCOLS
 }
 
 /// Writes who the client is into the request for the application. Headers that claim an address or

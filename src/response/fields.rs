@@ -23,6 +23,9 @@ const QUOTA: &KeyRef = key_ref("q");
 const WINDOW: &KeyRef = key_ref("w");
 const REMAINING: &KeyRef = key_ref("r");
 const RESET: &KeyRef = key_ref("t");
+const QUOTA_UNIT: &KeyRef = key_ref("qu");
+/// The draft's unit of a quota without a window.
+const CONCURRENT: &str = "concurrent-requests";
 /// Ours: the draft has no word for a burst that differs from the quota.
 const BURST: &KeyRef = key_ref("sluicegate-burst");
 
@@ -88,9 +91,13 @@ fn policies(outcomes: &[&Outcome]) -> Option<String> {
     let mut list = ListSerializer::new();
     for outcome in outcomes {
         let policy = &outcome.policy;
-        let quota = policy.limit.quota();
+        let units = policy.limit.units();
         let item = list.bare_item(StringRef::from_str(&policy.name).ok()?);
-        let item = item.parameter(QUOTA, integer(quota.units()));
+        let item = item.parameter(QUOTA, integer(units));
+        let Some(quota) = policy.limit.quota() else {
+            let _ = item.parameter(QUOTA_UNIT, StringRef::from_str(CONCURRENT).ok()?);
+            continue;
+        };
         // A window is whole seconds on the wire, so it is rounded up: never more generous than
         // true. One below a second is left out.
         let item = if quota.window() < Micros::SECOND {
@@ -99,7 +106,7 @@ fn policies(outcomes: &[&Outcome]) -> Option<String> {
             item.parameter(WINDOW, integer(quota.window().as_secs_ceil()))
         };
         if let Limit::TokenBucket(bucket) = &policy.limit
-            && bucket.burst() != quota.units()
+            && bucket.burst() != units
         {
             let _ = item.parameter(BURST, integer(bucket.burst()));
         }

@@ -73,7 +73,7 @@ impl pingora_core::services::Service for Gateway {
         listeners_per_fd: usize,
     ) {
         self.start_companions().await;
-        tokio::spawn(end_when_idle(self.proxy.metrics.in_flight().clone(), shutdown.clone()));
+        tokio::spawn(end_when_idle(Arc::clone(&self.proxy), shutdown.clone()));
         if let Some(greeting) = self.greeting.take() {
             // Nobody may be reading; that is no reason not to serve.
             let _ = writeln!(std::io::stdout(), "{greeting}");

@@ -108,7 +108,8 @@ mod tests {
             mode: Mode::Enforce,
             on_store_error: OnStoreError::Local,
         });
-        Check { key: Key::new("sg", subject, &policy), policy, cost: 1 }
+        let key = Key::new("sg", subject, &policy);
+        Check::new(policy, key, 1)
     }
 
     #[test]

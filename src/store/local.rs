@@ -13,10 +13,12 @@ mod penalty;
 mod slot;
 mod table;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::limit::settlement::Adjustment;
-use crate::limit::{Check, Decision, Settlement, Standing, State, Timestamp, decision};
+use crate::limit::{Check, Decision, Limit, Settlement, Standing, State, Timestamp, decision};
+use crate::store::permits::Permits;
 use crate::store::value::encode;
 
 use slot::Slot;
@@ -34,6 +36,7 @@ pub struct LocalStore {
     table: Table,
     beside_shared: bool,
     charges: AtomicU64,
+    permits: Arc<Permits>,
 }
 
 /// Some of what the local store knows.
@@ -51,7 +54,12 @@ impl LocalStore {
     /// A store that takes at most `memory` bytes. Only `beside_shared` does it remember what it
     /// takes to tell a shared store of its charges.
     pub fn new(memory: usize, beside_shared: bool) -> Self {
-        Self { table: Table::new(memory), beside_shared, charges: AtomicU64::new(0) }
+        Self {
+            table: Table::new(memory),
+            beside_shared,
+            charges: AtomicU64::new(0),
+            permits: Arc::new(Permits::new(beside_shared)),
+        }
     }
 
     /// Decides all checks of one request at `now`, all or nothing, as one of `among` gateways that
@@ -59,10 +67,16 @@ impl LocalStore {
     pub fn decide(&self, checks: &[Check], now: Timestamp, among: u64) -> Vec<Decision> {
         let places: Vec<Place> = checks.iter().map(|check| self.table.place(&check.key)).collect();
         let mut locked = self.table.lock(&places);
+        let mut permits = self.permits.lock(checks);
         let (shares, mut standings): (Vec<u64>, Vec<Standing>) = checks
             .iter()
             .zip(&places)
             .map(|(check, place)| {
+                if let Limit::Concurrency(limit) = check.policy.limit {
+                    let in_flight = State::InFlight(permits.in_flight(check));
+                    let share = Limit::Concurrency(limit.among(among));
+                    return (among, share.read(Some(&in_flight), now));
+                }
                 let slot = locked.get(*place);
                 let among = slot.as_ref().map_or(among, |slot| slot.among(among, now));
                 let limit = check.policy.limit.among(among);
@@ -71,6 +85,9 @@ impl LocalStore {
             .unzip();
         let rooms = decision::rooms(checks, &standings);
         let decisions = decision::decide(checks, &mut standings, &rooms);
+        for (check, _) in checks.iter().zip(&decisions).filter(|(_, d)| d.receipt.is_some()) {
+            permits.hold(check);
+        }
         for (((check, place), standing), among) in
             checks.iter().zip(places).zip(&standings).zip(shares)
         {
@@ -140,6 +157,11 @@ impl LocalStore {
             slot.confirm(known, shared, now);
             locked.make_room(place, now);
         }
+    }
+
+    /// The permits that this gateway holds, whichever store has charged them.
+    pub const fn permits(&self) -> &Arc<Permits> {
+        &self.permits
     }
 
     /// How many charges have been made here beside a shared store: whoever has told of all of them

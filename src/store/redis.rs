@@ -15,6 +15,7 @@ mod fault;
 mod heartbeat;
 mod hint;
 mod inspect;
+mod keeper;
 mod link;
 mod lookup;
 mod penalize;
@@ -67,6 +68,8 @@ pub struct RedisStore {
     heart: Heart,
     instances: Mutex<Instances>,
     debts: Mutex<Debts>,
+    /// Held by whoever tells of permits: one at a time.
+    telling: tokio::sync::Mutex<()>,
     /// Microseconds by which Redis' clock is ahead of this process'.
     ahead_us: AtomicI64,
     /// When it was last said that a look-up was refused.
@@ -127,6 +130,7 @@ impl RedisStore {
             },
             instances: Mutex::new(Instances::new()),
             debts: Mutex::default(),
+            telling: tokio::sync::Mutex::default(),
             ahead_us: AtomicI64::new(0),
             complained_us: AtomicU64::new(0),
         })

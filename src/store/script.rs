@@ -5,12 +5,15 @@
 
 mod penalize;
 mod settle;
+mod telling;
 
 use redis::{Cmd, Value, cmd};
 
 use super::local::Known;
 use super::value::decode;
-use crate::limit::{Check, Decision, Key, Limit, Standing, State, Timestamp, decision};
+use crate::limit::{Check, Decision, Key, Limit, PermitId, Standing, State, Timestamp, decision};
+
+pub use telling::{PERMITS_SOURCE, PermitsOf, Telling};
 
 pub use penalize::{PenalizeCall, Penalized};
 pub use settle::SettleCall;
@@ -21,6 +24,7 @@ pub const SOURCE: &str = concat!(
     include_str!("../../lua/sliding_window.lua"),
     include_str!("../../lua/calendar.lua"),
     include_str!("../../lua/ban.lua"),
+    include_str!("../../lua/concurrency.lua"),
     include_str!("../../lua/decide.lua"),
 );
 
@@ -134,9 +138,14 @@ fn states<'a>(
         return Err(Misread::Malformed);
     }
     let each = limits.zip(values).map(|(limit, value)| {
-        let state = match value {
-            Value::Nil => None,
-            Value::BulkString(bytes) => decode(limit, bytes),
+        let state = match (value, limit) {
+            (Value::Int(in_flight), Limit::Concurrency(_)) => {
+                let in_flight = u64::try_from(*in_flight).map_err(|_| Misread::Malformed)?;
+                Some(State::InFlight(in_flight))
+            }
+            (_, Limit::Concurrency(_)) => return Err(Misread::Malformed),
+            (Value::Nil, _) => None,
+            (Value::BulkString(bytes), limit) => decode(limit, bytes),
             _ => return Err(Misread::Malformed),
         };
         Ok(limit.read(state.as_ref(), now))
@@ -147,6 +156,14 @@ fn states<'a>(
 fn timestamp(micros: i64) -> Result<Timestamp, Misread> {
     let micros = u64::try_from(micros).map_err(|_| Misread::Malformed)?;
     Ok(Timestamp::from_micros(micros))
+}
+
+/// What a check takes: units, or the permit that it offers.
+fn taken(check: &Check) -> u64 {
+    match (&check.policy.limit, &check.offer) {
+        (Limit::Concurrency(_), offer) => offer.as_ref().map_or(0, |offer| offer.id.get()),
+        _ => check.cost,
+    }
 }
 
 /// Why a reply does not answer a call.
@@ -195,15 +212,20 @@ impl<'a> Call<'a> {
         }
         command.arg(now.argument());
         command.arg(self.number);
-        for (_, limit) in &self.keys {
+        for (place, (_, limit)) in self.keys.iter().enumerate() {
             let [a, b, c] = limit.parameters();
+            let freed = self.freed(place, limit);
+            let c = if freed.is_empty() { c } else { freed.len() as u64 };
             command.arg(limit.letter().to_string()).arg(a).arg(b).arg(c);
+            for permit in freed {
+                command.arg(permit.get());
+            }
         }
         let mut places = self.places.iter();
         for request in self.requests {
             command.arg(request.len());
             for (check, place) in request.iter().zip(&mut places) {
-                command.arg(place + 1).arg(check.cost).arg(u8::from(!check.policy.enforced()));
+                command.arg(place + 1).arg(taken(check)).arg(u8::from(!check.policy.enforced()));
             }
         }
         command
@@ -248,5 +270,18 @@ impl<'a> Call<'a> {
         });
         let decisions = decisions.collect::<Result<_, Misread>>()?;
         Ok(Answer { now, decisions, standings })
+    }
+
+    /// The permits of a key that the gateway has given back.
+    fn freed(&self, place: usize, limit: &Limit) -> Vec<PermitId> {
+        if !matches!(limit, Limit::Concurrency(_)) {
+            return Vec::new();
+        }
+        let checks = self.requests.iter().copied().flatten().zip(&self.places);
+        let offers = checks.filter(|(_, of)| **of == place).filter_map(|(c, _)| c.offer.as_ref());
+        let mut freed: Vec<PermitId> = offers.flat_map(|offer| &offer.freed).copied().collect();
+        freed.sort_unstable();
+        freed.dedup();
+        freed
     }
 }

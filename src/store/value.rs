@@ -41,6 +41,8 @@ pub(super) fn decode(limit: &Limit, bytes: &[u8]) -> Option<State> {
         Limit::SlidingWindow(_) => decode_log(bytes).map(State::SlidingWindow),
         Limit::Calendar(_) => decode_count(bytes).map(State::Calendar),
         Limit::Ban(_) => decode_sentence(bytes).map(State::Ban),
+        // Permits are no value: they are counted.
+        Limit::Concurrency(_) => None,
     }
 }
 
@@ -78,7 +80,7 @@ fn encode_tat(bucket: &TokenBucket, tat: &Tat) -> Value {
 fn encode_log(limit: &Limit, log: &Log) -> Option<Value> {
     let newest = log.records.last()?.index;
     let used = log.records.iter().fold(0_u64, |used, record| used.saturating_add(record.units));
-    let short = used.max(limit.quota().units()) < COUNT_SHORT;
+    let short = used.max(limit.units()) < COUNT_SHORT;
     let width: usize = if short { 3 } else { 6 };
     let mut bytes = Vec::with_capacity(HEAD + width + log.records.len() * (width + 1));
     bytes.push(width as u8);

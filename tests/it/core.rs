@@ -175,12 +175,13 @@ proptest! {
         // Whatever the step was: who comes back after a window, by the new clock, is let in. A
         // sliding window gives a unit back up to one tick late, with or without a step.
         let limit = plan.at(client.now);
-        let window = limit.quota().window().get();
+        let window = limit.quota().expect("it has windows").window().get();
         // A calendar goes on with a period that seems to begin within ten seconds.
         let tick = match limit {
             Limit::TokenBucket(_) | Limit::Ban(_) => 0,
             Limit::SlidingWindow(_) => (window / 64 + 1).max(32),
             Limit::Calendar(_) => SKEW.get(),
+            Limit::Concurrency(_) => panic!("it has no windows"),
         };
         client.step(i64::try_from(window + tick).unwrap());
         prop_assert!(client.ask(1).allowed, "locked out longer than a window");

@@ -16,6 +16,7 @@ mod support;
 mod answers;
 mod applications;
 mod calendar;
+mod concurrency;
 mod config;
 mod connections;
 mod core;

@@ -15,8 +15,8 @@ const CALENDAR_MAX: u64 = 140;
 /// window.
 fn bytes(connection: &mut redis::Connection, subject: &str, limit: Limit, times: u64) -> u64 {
     let policy = policy("per-user", limit, Mode::Enforce);
-    let check: [Check; 1] = [check("sg", subject, &policy, limit.quota().units() / times)];
-    let window = limit.quota().window().get();
+    let check: [Check; 1] = [check("sg", subject, &policy, limit.units() / times)];
+    let window = limit.quota().expect("it has a window").window().get();
     for request in 0..times {
         let now = Timestamp::from_micros(1_763_000_000_000_123)
             .after(Micros::new(window * request / times));
@@ -93,7 +93,7 @@ fn memory_of_pairs(server: &RedisServer, limit: Limit, steps: u64) -> u64 {
     let before = used_memory(server);
     let connection = &mut server.connect();
     let subjects: Vec<String> = (0..PAIRS).map(|number| format!("{number:022}")).collect();
-    let window = limit.quota().window().get();
+    let window = limit.quota().expect("it has a window").window().get();
     for step in 0..steps {
         let now =
             Timestamp::from_micros(1_763_000_000_000_123).after(Micros::new(window * step / steps));

@@ -55,7 +55,8 @@ fn policy(
     let modes = [("enforce", Mode::Enforce), ("shadow", Mode::Shadow)];
     let mode = section.word("mode", &modes, &[]).unwrap_or(Mode::Enforce);
     let enforce_percent = enforce_percent(&mut section, mode);
-    let failures = failures::failures(&mut section);
+    let held = limit.as_ref().is_some_and(|((limit, _), _)| matches!(limit, Limit::Concurrency(_)));
+    let failures = failures::failures(&mut section, held);
     let written = limit.as_ref().map(|(_, written)| written.clone());
     let differing = variants::differing(&mut section, written, &partition, sources);
     let ban = penalty::penalty(section.table("penalty"));

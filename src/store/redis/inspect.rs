@@ -7,7 +7,7 @@ use redis::Value;
 
 use super::link::Link;
 use super::{Fault, RedisStore};
-use crate::limit::{Check, Standing, Timestamp};
+use crate::limit::{Check, Limit, Standing, State, Timestamp, concurrency};
 use crate::store::value::decode;
 
 /// Redis' own reply to TIME: seconds and microseconds.
@@ -28,14 +28,21 @@ impl RedisStore {
         let keys: Vec<&str> = checks.iter().map(|check| check.key.as_str()).collect();
         let (time, values): (Time, Vec<Value>) = link.read(&keys, self.patience()).await?;
         let now = timestamp(time);
-        let each = checks.iter().zip(values).map(|(check, value)| {
-            let state = match &value {
-                Value::BulkString(bytes) => decode(&check.policy.limit, bytes),
+        let mut standings = Vec::with_capacity(checks.len());
+        for (check, value) in checks.iter().zip(values) {
+            let limit = &check.policy.limit;
+            let state = match (&value, limit) {
+                (_, Limit::Concurrency(_)) => {
+                    let ends = now.after(concurrency::LIFE);
+                    let key = check.key.as_str();
+                    Some(State::InFlight(link.count(key, (now, ends), self.patience()).await?))
+                }
+                (Value::BulkString(bytes), limit) => decode(limit, bytes),
                 _ => None,
             };
-            check.policy.limit.read(state.as_ref(), now)
-        });
-        Ok(each.collect())
+            standings.push(limit.read(state.as_ref(), now));
+        }
+        Ok(standings)
     }
 }
 

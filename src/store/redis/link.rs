@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use super::fault::{Fault, FaultKind};
 use super::scripts::{DECIDE, Script};
-use crate::limit::Check;
+use crate::limit::{Check, Timestamp};
 use crate::store::script::{Answer, Call, Now};
 
 /// Longest wait for a connection.
@@ -98,6 +98,20 @@ impl Link {
         let mut both = pipe();
         both.cmd("TIME").cmd("MGET").arg(keys);
         let asking = both.query_async(&mut connection);
+        Ok(timeout(longest, asking).await.map_err(|_| Fault::unanswered())??)
+    }
+
+    /// How many members of the sorted set `key` lie behind the first moment and not behind the last.
+    pub(super) async fn count(
+        &self,
+        key: &str,
+        (first, last): (Timestamp, Timestamp),
+        longest: Duration,
+    ) -> Result<u64, Fault> {
+        let mut connection = self.connection.clone();
+        let mut count = cmd("ZCOUNT");
+        count.arg(key).arg(format!("({}", first.as_micros())).arg(last.as_micros());
+        let asking = count.query_async(&mut connection);
         Ok(timeout(longest, asking).await.map_err(|_| Fault::unanswered())??)
     }
 

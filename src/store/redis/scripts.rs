@@ -12,11 +12,13 @@ pub(super) static RESTORE: Script = Script::new(script::RESTORE_SOURCE);
 pub(super) static SETTLE: Script = Script::new(SETTLE_SOURCE);
 /// Counts denials and makes bans.
 pub(super) static PENALIZE: Script = Script::new(PENALIZE_SOURCE);
+/// Is told which permits are held.
+pub(super) static PERMITS: Script = Script::new(script::PERMITS_SOURCE);
 /// Counts the gateways.
 pub(super) static HEARTBEAT: Script = Script::new(include_str!("../../../lua/heartbeat.lua"));
 
 /// All of them.
-pub(super) static ALL: [&Script; 5] = [&DECIDE, &RESTORE, &SETTLE, &PENALIZE, &HEARTBEAT];
+pub(super) static ALL: [&Script; 6] = [&DECIDE, &RESTORE, &SETTLE, &PENALIZE, &PERMITS, &HEARTBEAT];
 
 /// A script.
 pub(super) struct Script {

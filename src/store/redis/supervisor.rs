@@ -80,6 +80,8 @@ impl RedisStore {
         teller.advise(advice);
         self.owe(beat.ok().flatten());
         let told = self.restore(&link, local, TELLING_MAX).await?;
+        // Last, so that what has been taken meanwhile is among them.
+        self.renew(&link, local.permits()).await?;
         Ok((link, told))
     }
 
@@ -151,6 +153,7 @@ impl RedisStore {
         // emptied while it was connected.
         if let Ok(None) = self.beat(&link).await? {
             self.owe(None);
+            self.renew(&link, local.permits()).await?;
         }
         self.restore(&link, local, TELLING_STEP).await.map(drop)
     }

@@ -12,7 +12,7 @@ use sluicegate::config::{
 };
 use sluicegate::identity::Source;
 use sluicegate::identity::credential::Place;
-use sluicegate::limit::{Limit, Micros, Mode, OnStoreError, Timestamp};
+use sluicegate::limit::{Concurrency, Limit, Micros, Mode, OnStoreError, Timestamp};
 use sluicegate::request::origin::Origins;
 use sluicegate::rules::cost::Pricing;
 use sluicegate::rules::partition::Word;
@@ -177,7 +177,7 @@ fn every_key_is_read() {
         ..Response::default()
     };
     let responses: Vec<_> = config.answers.iter().map(|answer| &answer.response).collect();
-    assert_eq!(responses, [&none, &own, &none], "what a policy leaves out is as for all");
+    assert_eq!(responses, [&none, &own, &none, &none], "what a policy leaves out is as for all");
 }
 
 #[test]
@@ -200,16 +200,22 @@ fn every_key_of_an_upstream_is_read() {
 #[test]
 fn every_key_of_a_policy_and_a_rule_is_read() {
     let config = read(FULL);
-    let [per_ip, per_user, plan] = config.policies.as_slice() else { panic!("three policies") };
+    let [per_ip, per_user, plan, slots] = config.policies.as_slice() else {
+        panic!("four policies")
+    };
     assert_eq!((per_ip.own.policy().id, per_user.own.policy().id), (0, 1));
     assert_eq!(per_ip.own.policy().limit.parameters(), [100, 60_000_000, 60_000_000 / 32]);
     assert_eq!(per_ip.own.policy().mode, Mode::Shadow);
     assert_eq!(per_ip.own.policy().on_store_error, OnStoreError::Deny);
     let answers: Vec<_> = config.answers.iter().map(|a| (a.status, a.message.as_str())).collect();
     let usual = (429, "Too many requests; try again later.");
-    assert_eq!(answers, [(503, "Größe: später wieder"), usual, usual]);
+    assert_eq!(answers, [(503, "Größe: später wieder"), usual, usual, usual]);
+    let most = slots.variants().map(|variant| variant.policy().limit);
+    let expected = [4, 100_000].map(|most| Concurrency::new(most).expect("within bounds"));
+    assert!(most.eq(expected.map(Limit::Concurrency)));
     assert_eq!(per_user.own.policy().limit.cost_max(), 20);
-    assert_eq!(per_user.own.policy().limit.quota().window(), Micros::new(86_400_000_000));
+    let quota = per_user.own.policy().limit.quota().expect("it has a window");
+    assert_eq!(quota.window(), Micros::new(86_400_000_000));
     assert_eq!(per_user.own.policy().on_store_error, OnStoreError::Allow);
     assert_eq!(per_user.partition.words(), [Word::User, Word::Route]);
     assert_eq!(window_of(plan, None, "2025-10-31T23:30:00+01:00"), (1_000_000, 745));
@@ -218,7 +224,7 @@ fn every_key_of_a_policy_and_a_rule_is_read() {
     assert_eq!(api.methods.as_ref(), Some(&methods));
     assert_eq!((api.policies.as_slice(), &api.cost), ([0, 1].as_slice(), &Pricing::fixed(20)));
     assert_eq!(api.host.as_ref().map(ToString::to_string).as_deref(), Some("api.example.org"));
-    assert_eq!((all.path.as_str(), all.policies.as_slice()), ("/**", [0, 2].as_slice()));
+    assert_eq!((all.path.as_str(), all.policies.as_slice()), ("/**", [0, 2, 3].as_slice()));
 }
 
 /// The quota of a calendar for a tier, and the hours of the period around a moment.
@@ -230,7 +236,8 @@ fn window_of(policy: &PartitionedPolicy, tier: Option<&str>, moment: &str) -> (u
     let limit = limit.limit;
     let Limit::Calendar(calendar) = limit else { panic!("a calendar: {limit:?}") };
     assert!(calendar.period().contains(at));
-    (limit.quota().units(), limit.quota().window().as_secs_ceil() / 3_600)
+    let window = limit.quota().expect("it has a window").window();
+    (limit.units(), window.as_secs_ceil() / 3_600)
 }
 
 #[test]

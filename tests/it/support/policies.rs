@@ -7,7 +7,7 @@ use sluicegate::limit::calendar::{Calendar, Period};
 use sluicegate::limit::sliding_window::SlidingWindow;
 use sluicegate::limit::token_bucket::TokenBucket;
 use sluicegate::limit::{
-    Ban, Check, Key, Limit, Micros, Mode, OnStoreError, Policy, Quota, Timestamp,
+    Ban, Check, Concurrency, Key, Limit, Micros, Mode, OnStoreError, Policy, Quota, Timestamp,
 };
 
 const SECOND_US: u64 = 1_000_000;
@@ -63,6 +63,10 @@ pub(crate) fn calendar(quota: u64, start_s: u64, end_s: u64) -> Limit {
     let at = |seconds| Timestamp::from_micros(seconds * SECOND_US);
     let period = Period::new(at(start_s), at(end_s)).expect("a valid period");
     Limit::Calendar(Calendar::new(quota, period).expect("a valid quota"))
+}
+
+pub(crate) fn concurrency(quota: u64) -> Limit {
+    Limit::Concurrency(Concurrency::new(quota).expect("a valid quota"))
 }
 
 pub(crate) fn token_bucket(quota: u64, window_us: u64, burst: u64) -> Limit {

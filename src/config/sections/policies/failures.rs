@@ -15,8 +15,9 @@ enum Counted {
     Failures,
 }
 
-/// The answers that the policy counts; `None`: every request.
-pub(super) fn failures(section: &mut Section<'_>) -> Option<Arc<Statuses>> {
+/// The answers that the policy counts; `None`: every request. What is `held` while a request is
+/// under way is given back whatever the answer.
+pub(super) fn failures(section: &mut Section<'_>, held: bool) -> Option<Arc<Statuses>> {
     let words = [("requests", Counted::Requests), ("failures", Counted::Failures)];
     let counted = section.word("count", &words, &[]);
     let statuses = section.numbers_or_words("failure_status", 1..=STATUSES_MAX, |text| {
@@ -25,6 +26,11 @@ pub(super) fn failures(section: &mut Section<'_>) -> Option<Arc<Statuses>> {
                 .help("200 to 599, or a class of them, as in `[401, 403, \"5xx\"]`")
         })
     });
+    if held && counted == Some(Counted::Failures) {
+        let mistake = Mistake::new("`concurrency` counts what is under way, failed or not")
+            .help("remove `count`, or take another `algorithm`");
+        section.error(&section.key_span("count"), mistake);
+    }
     if counted == Some(Counted::Failures) {
         section.require("failure_status", "[401, 403]");
     } else if section.has("failure_status") && (counted.is_some() || !section.has("count")) {

@@ -6,6 +6,7 @@ use super::calendar;
 use crate::config::diagnostic::Mistake;
 use crate::config::reader::Section;
 use crate::config::value::duration_within;
+use crate::limit::concurrency::{self, Concurrency};
 use crate::limit::quota::{UNITS_MAX, WINDOW_MAX, WINDOW_MIN};
 use crate::limit::sliding_window::{RESOLUTION_DEFAULT, RESOLUTION_MAX, SlidingWindow};
 use crate::limit::token_bucket::TokenBucket;
@@ -35,6 +36,7 @@ enum Algorithm {
     SlidingWindow,
     TokenBucket,
     Calendar,
+    Concurrency,
 }
 
 #[derive(Clone, Copy)]
@@ -43,12 +45,20 @@ enum Window {
     Of(Unit),
 }
 
+impl Written {
+    /// Whether its units are counted over windows, as far as that is known.
+    pub(super) const fn has_windows(&self) -> bool {
+        !matches!(self.algorithm, Some(Algorithm::Concurrency))
+    }
+}
+
 /// The limit of a policy, and its numbers for the limits that differ from it.
 pub(super) fn limit(section: &mut Section<'_>) -> Option<(Timed, Written)> {
     let algorithms = [
         ("sliding-window", Algorithm::SlidingWindow),
         ("token-bucket", Algorithm::TokenBucket),
         ("calendar", Algorithm::Calendar),
+        ("concurrency", Algorithm::Concurrency),
     ];
     let algorithm = match section.word("algorithm", &algorithms, &[]) {
         None if section.has("algorithm") => None,
@@ -56,7 +66,9 @@ pub(super) fn limit(section: &mut Section<'_>) -> Option<(Timed, Written)> {
     };
     let window = if matches!(algorithm, Some(Algorithm::Calendar)) { "\"day\"" } else { "\"1m\"" };
     section.require("quota", "100");
-    section.require("window", window);
+    if !matches!(algorithm, Some(Algorithm::Concurrency)) {
+        section.require("window", window);
+    }
     // Read also without an algorithm: every mistake is to be told.
     let written = numbers(section, algorithm, "");
     algorithm?;
@@ -85,9 +97,13 @@ pub(super) fn differing(section: &mut Section<'_>, own: &Written) -> Option<Time
 }
 
 fn numbers(section: &mut Section<'_>, algorithm: Option<Algorithm>, whose: &str) -> Written {
+    let units_max = match algorithm {
+        Some(Algorithm::Concurrency) => concurrency::QUOTA_MAX,
+        _ => UNITS_MAX,
+    };
     Written {
         algorithm,
-        units: section.integer("quota", 1..=UNITS_MAX),
+        units: section.integer("quota", 1..=units_max),
         window: window(section, algorithm, whose),
         zone: calendar::zone(section),
         burst: section.integer("burst", 1..=UNITS_MAX),
@@ -101,6 +117,7 @@ fn window(section: &mut Section<'_>, algorithm: Option<Algorithm>, whose: &str) 
     let span = |span: Duration| Window::Span(span.into());
     match algorithm {
         Some(Algorithm::Calendar) => calendar::window(section, whose).map(Window::Of),
+        Some(Algorithm::Concurrency) => section.parsed("window", |_| Err(no_window(whose))),
         Some(_) => {
             section.duration_or("window", bounds, |text| calendar::misplaced(text, whose)).map(span)
         }
@@ -125,8 +142,17 @@ fn check_belonging(section: &Section<'_>, written: &Written, whose: &str) {
     }
 }
 
+fn no_window(whose: &str) -> Mistake {
+    Mistake::new("`concurrency` counts what is under way at once: it has no window")
+        .help(format!("remove it, or set `algorithm = \"sliding-window\"`{whose}"))
+}
+
 fn build(section: &Section<'_>, written: &Written) -> Option<Timed> {
     let (algorithm, units) = (written.algorithm?, written.units?);
+    if matches!(algorithm, Algorithm::Concurrency) {
+        let built = Concurrency::new(units).map(|limit| (Limit::Concurrency(limit), None));
+        return built.map_err(|error| blame(section, error)).ok();
+    }
     let built = match (algorithm, written.window?) {
         (_, Window::Of(unit)) => {
             calendar::build(units, unit, written.zone.clone().unwrap_or_default())
@@ -159,7 +185,10 @@ fn blame(section: &Section<'_>, error: LimitError) {
         LimitError::Burst(_) | LimitError::Inexact { .. } if section.has("burst") => "burst",
         LimitError::Resolution(_) => "resolution",
         // Without a burst of its own, the quota is the burst.
-        LimitError::Units(_) | LimitError::Burst(_) | LimitError::Inexact { .. } => "quota",
+        LimitError::Units(_)
+        | LimitError::Permits(_)
+        | LimitError::Burst(_)
+        | LimitError::Inexact { .. } => "quota",
     };
     let help = match error {
         LimitError::Inexact { .. } => "lower the burst, or the window that it comes with",

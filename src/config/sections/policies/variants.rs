@@ -69,7 +69,8 @@ pub(super) fn differing(
             tier.error(tier.span(), mistake);
         }
         let own_window = ["window", "time_zone"].into_iter().find(|key| tier.has(key));
-        if let Some(key) = own_window.filter(|_| !partition.words().contains(&Word::User)) {
+        let two = own.has_windows() && !partition.words().contains(&Word::User);
+        if let Some(key) = own_window.filter(|_| two) {
             let mistake = Mistake::new("one key would be counted in two windows")
                 .help("add `user` to the `partition`, or give the tier the policy's own window");
             tier.error(&tier.key_span(key), mistake);

@@ -6,6 +6,7 @@ use crate::config::reader::Section;
 use crate::config::sections::identity::header_name;
 use crate::config::size::size_within;
 use crate::config::value::{Text, quote};
+use crate::limit::Limit;
 use crate::limit::quota::UNITS_MAX;
 use crate::rules::cost::{CostFrom, Pricing};
 use crate::rules::variant::{Variant, Which};
@@ -76,6 +77,8 @@ fn admitted(
     for definition in consulted.iter().filter_map(|index| policies.get(*index)) {
         let Some(policy) = &definition.meaning else { continue };
         let limits = policy.variants().map(Variant::policy);
+        // One permit a request, whatever it costs.
+        let limits = limits.filter(|policy| !matches!(policy.limit, Limit::Concurrency(_)));
         // The policy's own, then tiers, then overrides, each in the order of the file.
         let least = limits.min_by_key(|limit| (limit.limit.cost_max(), limit.variant));
         let Some(least) = least.filter(|least| cost > least.limit.cost_max()) else { continue };

@@ -1,0 +1,42 @@
+//! What the shared store is to be told of permits.
+
+use std::ops::Deref;
+
+use super::Permits;
+use crate::store::script::PermitsOf;
+
+/// Changes that are being told. Unless somebody says that they have been, they are to be told again:
+/// also where the telling is given up half way.
+pub(in crate::store) struct Changes<'a> {
+    permits: &'a Permits,
+    changes: Vec<PermitsOf>,
+}
+
+// === impl Changes ===
+
+impl<'a> Changes<'a> {
+    pub(super) const fn new(permits: &'a Permits, changes: Vec<PermitsOf>) -> Self {
+        Self { permits, changes }
+    }
+
+    /// The shared store has been told.
+    pub(in crate::store) fn told(mut self) {
+        self.permits.told(&std::mem::take(&mut self.changes));
+    }
+}
+
+impl Deref for Changes<'_> {
+    type Target = [PermitsOf];
+
+    fn deref(&self) -> &[PermitsOf] {
+        &self.changes
+    }
+}
+
+impl Drop for Changes<'_> {
+    fn drop(&mut self) {
+        if !self.changes.is_empty() {
+            self.permits.untold(&self.changes);
+        }
+    }
+}
