@@ -10,7 +10,8 @@ use pingora_core::apps::http_app::ServeHttp;
 use pingora_core::protocols::http::ServerSession;
 use serde_json::{Value, json};
 
-use crate::metrics::{LocalReading, StoreReading};
+use crate::metering::Delivered;
+use crate::metrics::{LocalReading, MeterReading, StoreReading};
 use crate::proxy::Proxy;
 use crate::store::breaker::Position;
 
@@ -68,8 +69,26 @@ impl Admin {
                 reading.as_ref(),
                 local,
                 self.proxy.enforcement().number(),
+                &self.meters(),
             ),
         }
+    }
+
+    fn meters(&self) -> Vec<MeterReading> {
+        let tallies = self.proxy.metering.tallies().into_iter();
+        let each = tallies.map(|(name, tally)| MeterReading {
+            name,
+            views: vec![
+                ("counted", tally.counted),
+                ("duplicate", tally.known),
+                ("full", tally.full),
+                ("dropped", tally.dropped),
+            ],
+            batches: Delivered::ALL.map(Delivered::name).into_iter().zip(tally.batches).collect(),
+            waiting: tally.waiting,
+            pending: tally.pending,
+        });
+        each.collect()
     }
 
     /// A gateway without Redis is ready: it limits by itself. One that drains is not.

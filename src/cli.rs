@@ -1,5 +1,7 @@
 //! The command line.
 
+mod meters;
+
 use std::io::{self, Write as _};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -40,6 +42,8 @@ enum Command {
     Demo,
     /// Say what would become of a request: its client, user, route, rules, policies and keys
     Explain(Request),
+    /// Show what meters have counted, and hand the counts over
+    Meters(meters::Meters),
 }
 
 /// A request that is described and not made.
@@ -72,6 +76,7 @@ impl Cli {
             Command::Check => check(&path),
             Command::Demo => run_demo(self.config),
             Command::Explain(request) => explain_request(&path, request),
+            Command::Meters(meters) => load(&path).and_then(|config| meters.execute(&config)),
         };
         match result {
             Ok(()) => ExitCode::SUCCESS,

@@ -4,6 +4,8 @@
 //! of this program. Never a client, a path or a key: the number of series is known from the
 //! configuration, whatever clients send.
 
+mod meters;
+
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,6 +16,9 @@ use prometheus::{
 
 use crate::identity::Identified;
 use crate::limit::{Micros, Verdict};
+use meters::MeterSeries;
+
+pub use meters::MeterReading;
 
 /// From 100 us, a fast application's answer, to 100 s, beyond every timeout.
 const REQUEST_BUCKETS: [f64; 13] =
@@ -37,6 +42,7 @@ pub struct Metrics {
     in_flight: IntGauge,
     local_entries: IntGauge,
     instances: IntGauge,
+    meters: MeterSeries,
     /// One scrape at a time brings the store's own counters over.
     scrape: Mutex<()>,
 }
@@ -157,6 +163,7 @@ impl Metrics {
                 "instances",
                 "Gateways that share the quotas when each decides by itself.",
             )?,
+            meters: MeterSeries::new(&registry)?,
             scrape: Mutex::new(()),
             registry,
         };
@@ -246,11 +253,13 @@ impl Metrics {
         store: Option<&StoreReading>,
         local: LocalReading,
         enforcement: u8,
+        meters: &[MeterReading],
     ) -> String {
         let _one_at_a_time = self.scrape.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(reading) = store {
             self.store.show(reading);
         }
+        self.meters.show(meters);
         self.limits.enforcement.set(i64::from(enforcement));
         self.local_entries.set(i64::try_from(local.entries).unwrap_or(i64::MAX));
         self.instances.set(i64::try_from(local.instances).unwrap_or(i64::MAX));

@@ -8,6 +8,7 @@
 mod admit;
 mod context;
 mod cors;
+mod count;
 mod forward;
 mod refuse;
 mod switch;
@@ -29,8 +30,11 @@ use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
 use crate::client::{Clients, Networks};
+use crate::delivery::Push;
 use crate::limit::{Clock, Micros, SystemClock, Verdict};
 use crate::limiter::Limiter;
+use crate::meter::Meters;
+use crate::metering::Metering;
 use crate::metrics::{Finished, Metrics};
 use crate::request::is_plain_target;
 use crate::response::{Answers, Refusal};
@@ -72,6 +76,10 @@ pub struct State {
     pub enforcement: Enforcement,
     /// The switch.
     pub switch_file: Option<PathBuf>,
+    /// What is counted.
+    pub meters: Meters,
+    /// Where the counts go.
+    pub pushes: Vec<Push>,
     /// Which fields are sent, and how refusals are written.
     pub answers: Answers,
     /// Which pages may read them.
@@ -100,6 +108,8 @@ pub struct Proxy {
     pub limiter: Arc<Limiter<SystemClock>>,
     /// The series.
     pub metrics: Arc<Metrics>,
+    /// Views that are to be counted.
+    pub metering: Arc<Metering>,
     /// The clock of the process.
     pub clock: SystemClock,
     /// How long clients may take.
@@ -130,6 +140,7 @@ impl Proxy {
             state: ArcSwap::from_pointee(state),
             limiter,
             metrics,
+            metering: Arc::new(Metering::new(clock)),
             clock,
             timeouts,
             draining: Arc::default(),
@@ -339,6 +350,7 @@ impl ProxyHttp for Phases {
         let took = now.since(ctx.started).into();
         let added = ctx.decided.map(|decided| decided.since(ctx.started).into());
         self.metrics.finished(Finished { route, status, took, added });
+        count::count(self, session, ctx, status);
         if ctx.state.access_log {
             let head = session.req_header();
             let denied_by: Vec<&str> = ctx

@@ -11,6 +11,7 @@ use pingora_proxy::HttpProxy;
 use tokio::time::timeout;
 
 use super::signals::end_when_idle;
+use crate::delivery::Delivery;
 use crate::proxy::{Phases, Proxy};
 use crate::upstream::Upstream;
 
@@ -48,6 +49,11 @@ impl Gateway {
         tokio::spawn(async move { proxy.watch_switch().await });
         let limiter = Arc::clone(&self.proxy.limiter);
         tokio::spawn(async move { limiter.supervise().await });
+        if let Some(redis) = self.proxy.limiter.redis() {
+            let (metering, store) = (Arc::clone(&self.proxy.metering), Arc::clone(redis));
+            tokio::spawn(async move { metering.run(&store).await });
+            tokio::spawn(Delivery::new(Arc::clone(&self.proxy), Arc::clone(redis)).run());
+        }
         let resolved = async {
             for upstream in &state.upstreams {
                 upstream.resolved().await;
@@ -71,7 +77,7 @@ impl pingora_core::services::Service for Gateway {
         listeners_per_fd: usize,
     ) {
         self.start_companions().await;
-        tokio::spawn(end_when_idle(self.proxy.metrics.in_flight().clone(), shutdown.clone()));
+        tokio::spawn(end_when_idle(Arc::clone(&self.proxy), shutdown.clone()));
         if let Some(greeting) = self.greeting.take() {
             // Nobody may be reading; that is no reason not to serve.
             let _ = writeln!(std::io::stdout(), "{greeting}");

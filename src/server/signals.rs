@@ -13,8 +13,9 @@ use async_trait::async_trait;
 use pingora_core::server::{ShutdownSignal, ShutdownSignalWatch, ShutdownWatch};
 use prometheus::IntGauge;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::time::{interval, sleep};
+use tokio::time::{interval, sleep, timeout};
 
+use crate::proxy::Proxy;
 use crate::reload::Reloader;
 
 /// How long the gateway goes on accepting after it was told to stop.
@@ -23,6 +24,8 @@ const LAME_DUCK: Duration = Duration::from_millis(500);
 const LOOK_AT_FILES_EVERY: Duration = Duration::from_millis(500);
 /// How often a drain looks whether the last request has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// Longest wait at the end until the last views are counted.
+const LAST_VIEWS: Duration = Duration::from_secs(1);
 /// A request that arrived just as the listeners closed may not be counted yet: so many looks in a
 /// row must find none.
 const IDLE_LOOKS: u32 = 3;
@@ -65,7 +68,7 @@ impl ShutdownSignalWatch for Signals {
 /// Waits for the shutdown and then ends the process: as soon as it is idle, or at a second signal.
 /// Pingora by itself would sit out its whole grace period.
 #[expect(clippy::exit, reason = "Pingora's main thread sleeps through its grace period")]
-pub(super) async fn end_when_idle(in_flight: IntGauge, mut shutdown: ShutdownWatch) {
+pub(super) async fn end_when_idle(proxy: Arc<Proxy>, mut shutdown: ShutdownWatch) {
     if shutdown.wait_for(|shutting_down| *shutting_down).await.is_err() {
         return;
     }
@@ -75,8 +78,9 @@ pub(super) async fn end_when_idle(in_flight: IntGauge, mut shutdown: ShutdownWat
         let (mut looks, mut idle) = (interval(LOOK_EVERY), 0);
         while idle < IDLE_LOOKS {
             looks.tick().await;
-            idle = if in_flight.get() == 0 { idle + 1 } else { 0 };
+            idle = if proxy.metrics.in_flight().get() == 0 { idle + 1 } else { 0 };
         }
+        let _ = timeout(LAST_VIEWS, proxy.metering.flushed()).await;
     };
     tokio::select! {
         () = idle => std::process::exit(0),
