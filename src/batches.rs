@@ -40,6 +40,7 @@ pub struct Export {
 /// How the meter of that name stands, or every meter of the configuration.
 pub fn overviews(config: &Config, name: Option<&str>) -> Result<Vec<Overview>, String> {
     let all = || config.meters.iter().map(|metered| metered.meter.name.clone()).collect();
+    name.map_or(Ok(()), |name| known(config, name))?;
     let names: Vec<String> = name.map_or_else(all, |name| vec![name.to_owned()]);
     with_redis(config, async |redis| {
         let mut overviews = Vec::with_capacity(names.len());
@@ -154,10 +155,8 @@ impl Overview {
     /// For people.
     pub fn text(&self) -> String {
         let of = |batch: &Batch| format!("{} views of {} items", batch.views(), batch.counts.len());
-        let mut lines = vec![
-            format!("meter     {}", self.meter),
-            format!("open      {}", of(&self.open)),
-        ];
+        let mut lines =
+            vec![format!("meter     {}", self.meter), format!("open      {}", of(&self.open))];
         lines.extend(self.top().map(|(item, views)| format!("          {views:>9}  {item}")));
         for (name, batch) in &self.pending {
             let what = batch.as_ref().map_or_else(|| "dropped by Redis".to_owned(), of);

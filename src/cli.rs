@@ -76,7 +76,7 @@ impl Cli {
             Command::Check => check(&path),
             Command::Demo => run_demo(self.config),
             Command::Explain(request) => explain_request(&path, request),
-            Command::Meters(meters) => load(&path).and_then(|config| meters.execute(&config)),
+            Command::Meters(meters) => read(&path).and_then(|(config, _)| meters.execute(&config)),
         };
         match result {
             Ok(()) => ExitCode::SUCCESS,
@@ -148,19 +148,24 @@ fn start(config: Config, path: PathBuf, extras: server::Extras) -> Result<(), St
 
 /// Loads the file and prints its warnings.
 fn load(path: &Path) -> Result<Config, String> {
-    let (config, warnings) = Config::load(path, 0).map_err(|error| match error {
+    let (config, warnings) = read(path)?;
+    warn(&warnings);
+    if config.rules.is_empty() {
+        complain(&format!("warning: {} has no rules: nothing is limited", path.display()));
+    }
+    Ok(config)
+}
+
+/// Loads the file and keeps its warnings.
+fn read(path: &Path) -> Result<(Config, Vec<Problem>), String> {
+    Config::load(path, 0).map_err(|error| match error {
         LoadError::Invalid(problems) => problems.to_string(),
         error @ LoadError::Read { .. } if path == Path::new(CONFIG_DEFAULT) => format!(
             "error: {error}\n  = help: name a configuration with `--config FILE`, or try \
              `sluicegate demo`, which has one built in"
         ),
         error @ LoadError::Read { .. } => format!("error: {error}"),
-    })?;
-    warn(&warnings);
-    if config.rules.is_empty() {
-        complain(&format!("warning: {} has no rules: nothing is limited", path.display()));
-    }
-    Ok(config)
+    })
 }
 
 fn built_in() -> Result<Config, String> {

@@ -190,11 +190,14 @@ impl Delivery {
         let mut failing = lock(&self.failing);
         let before = failing.get(meter).map(|failing| failing.pause);
         if before.is_none() {
-            tracing::warn!(meter, reason, "the application does not take a batch: it is tried again");
+            tracing::warn!(
+                meter,
+                reason,
+                "the application does not take a batch: it is tried again"
+            );
         }
-        let pause = before.map_or(PAUSE_MIN, |pause| {
-            Micros::new(pause.get().saturating_mul(2)).min(PAUSE_MAX)
-        });
+        let pause = before
+            .map_or(PAUSE_MIN, |pause| Micros::new(pause.get().saturating_mul(2)).min(PAUSE_MAX));
         failing.insert(meter.to_owned(), Failing { pause, until: now.after(pause) });
     }
 

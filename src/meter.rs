@@ -217,7 +217,8 @@ mod tests {
             let views = views(&meters, "GET", "/", user);
             views.into_iter().map(|view| view.subject).collect::<Vec<_>>()
         };
-        let (ann, nobody, forged) = (subjects(Some("ann")), subjects(None), subjects(Some("192.0.2.7")));
+        let (ann, nobody, forged) =
+            (subjects(Some("ann")), subjects(None), subjects(Some("192.0.2.7")));
         assert_eq!((&ann[0], ann[1].as_deref()), (&None, Some("192.0.2.7")));
         assert_eq!(ann[1], nobody[1]);
         assert!(ann[2] != nobody[2] && forged[2] != nobody[2] && ann[2].is_some());

@@ -10,7 +10,6 @@ use crate::config::Config;
 
 /// The counts of meters.
 #[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true)]
 pub(super) struct Meters {
     #[command(subcommand)]
     action: Option<Action>,
@@ -50,6 +49,9 @@ enum Output {
 impl Meters {
     pub(super) fn execute(self, config: &Config) -> Result<(), String> {
         let done = match self.action {
+            Some(_) if self.name.is_some() => {
+                Err("the name of the meter stands behind `export` or `ack`".to_owned())
+            }
             None => show(config, self.name.as_deref(), self.output),
             Some(Action::Export { name }) => export(config, &name),
             Some(Action::Ack { name, id }) => acknowledge(config, &name, &id),

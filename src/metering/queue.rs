@@ -164,7 +164,10 @@ mod tests {
         queue.rest(NOW.after(Micros::SECOND));
         assert!(!queue.is_ready(NOW) && queue.is_ready(NOW.after(Micros::SECOND)));
         queue.counted(&Counted { counted: 1, known: 1, full: 0 });
-        assert_eq!((queue.tally().counted, queue.tally().known, queue.tally().waiting), (257, 1, 0));
+        assert_eq!(
+            (queue.tally().counted, queue.tally().known, queue.tally().waiting),
+            (257, 1, 0)
+        );
         assert!(queue.call().is_none() && !queue.is_ready(NOW));
     }
 

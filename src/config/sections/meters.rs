@@ -107,19 +107,12 @@ fn export(
     let export = section.word("export", &words, &[]).unwrap_or(Export::Pull);
     let there = section.has("push");
     let push = push::push(section.table("push"), upstreams);
-    match (export, there) {
-        (Export::Push, false) => {
-            let mistake = Mistake::new("it is not said where the counts are pushed to")
-                .help("add a `push` table of this meter, with an `upstream` and a `path`");
-            section.error(&section.span_of("export"), mistake);
-        }
-        (Export::Pull, true) => {
-            let mistake = Mistake::new("nothing is pushed: `export` is `pull`")
-                .help("write `export = \"push\"`, or leave this table out");
-            section.reader().warn(&section.key_span("push"), mistake);
-        }
-        _ => {}
+    if export == Export::Push && !there {
+        let mistake = Mistake::new("it is not said where the counts are pushed to")
+            .help("add a `push` table of this meter, with an `upstream` and a `path`");
+        section.error(&section.span_of("export"), mistake);
     }
+    // With `pull` the table waits for the day on which that changes.
     push.filter(|_| export == Export::Push)
 }
 

@@ -88,7 +88,13 @@ impl RedisStore {
         };
         let mut command = cmd(verb);
         command.arg(script).arg(keys.len()).arg(keys);
-        command.arg(number).arg(span).arg(meter.items_max).arg(MARKS_MAX).arg(KEPT_MS).arg(RECORD_MS);
+        command
+            .arg(number)
+            .arg(span)
+            .arg(meter.items_max)
+            .arg(MARKS_MAX)
+            .arg(KEPT_MS)
+            .arg(RECORD_MS);
         for (sighting, times) in views {
             let place = sighting.subject.as_deref().and_then(|subject| places.get(subject));
             command.arg(place.copied().unwrap_or(0)).arg(&sighting.item);
@@ -127,7 +133,8 @@ mod tests {
 
     #[test]
     fn a_reply_to_another_call_is_none() {
-        let reply = |numbers: &[i64]| Value::Array(numbers.iter().map(|n| Value::Int(*n)).collect());
+        let reply =
+            |numbers: &[i64]| Value::Array(numbers.iter().map(|n| Value::Int(*n)).collect());
         let read = counted(7, &reply(&[7, 3, 2, 1])).unwrap();
         assert_eq!(read, Counted { counted: 3, known: 2, full: 1 });
         let kind = |value: &Value| counted(7, value).unwrap_err().kind();
