@@ -70,12 +70,11 @@ pub fn export(config: &Config, meter: &str) -> Result<Export, String> {
         }
         let mut export = Export::default();
         for name in standing.pending {
-            match redis.read(meter, Some(&name)).await? {
-                Some(batch) => export.lines.push(document(meter, &name, &batch)),
-                None => {
-                    redis.acknowledge(meter, &name).await?;
-                    export.dropped.push(name);
-                }
+            if let Some(batch) = redis.read(meter, Some(&name)).await? {
+                export.lines.push(document(meter, &name, &batch));
+            } else {
+                redis.acknowledge(meter, &name).await?;
+                export.dropped.push(name);
             }
         }
         Ok(export)

@@ -65,7 +65,7 @@ pub struct Meters {
     paths: PathSet,
     /// For each pattern, the place of the meter it belongs to.
     owners: Vec<usize>,
-    meters: Vec<Arc<Meter>>,
+    all: Vec<Arc<Meter>>,
 }
 
 // === impl Meter ===
@@ -112,12 +112,12 @@ impl Meters {
         let paths = PathSet::new(meters.iter().flat_map(|meter| &meter.paths))?;
         let owners = meters.iter().enumerate();
         let owners = owners.flat_map(|(at, meter)| meter.paths.iter().map(move |_| at)).collect();
-        Ok(Self { paths, owners, meters: meters.into_iter().map(Arc::new).collect() })
+        Ok(Self { paths, owners, all: meters.into_iter().map(Arc::new).collect() })
     }
 
     /// All of them, in order of name.
     pub fn all(&self) -> &[Arc<Meter>] {
-        &self.meters
+        &self.all
     }
 
     /// What a request counts for, if the application answers it well.
@@ -131,14 +131,14 @@ impl Meters {
     }
 
     fn matching(&self, view: &RequestView<'_>) -> impl Iterator<Item = &Arc<Meter>> {
-        let mut places = if self.meters.is_empty() {
+        let mut places = if self.all.is_empty() {
             Vec::new()
         } else {
             self.paths.matching(&view.path).into_iter().map(|at| self.owners[at]).collect()
         };
         places.dedup();
         let method = view.method.clone();
-        let meters = places.into_iter().map(|at| &self.meters[at]);
+        let meters = places.into_iter().map(|at| &self.all[at]);
         meters.filter(move |meter| meter.counts_method(&method))
     }
 }

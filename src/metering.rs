@@ -71,14 +71,11 @@ impl Metering {
     /// Takes a view, to be counted in a moment.
     pub fn take(&self, view: View) {
         let mut queues = self.queues();
-        match queues.by_meter.get_mut(&view.meter.name) {
-            Some(queue) => queue.push(view),
-            None => {
-                let mut queue = Queue::default();
-                let name = view.meter.name.clone();
-                queue.push(view);
-                queues.by_meter.insert(name, queue);
-            }
+        if let Some(queue) = queues.by_meter.get_mut(&view.meter.name) {
+            queue.push(view);
+        } else {
+            let name = view.meter.name.clone();
+            queues.by_meter.entry(name).or_default().push(view);
         }
         drop(queues);
         self.arrived.notify_one();

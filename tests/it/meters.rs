@@ -5,6 +5,7 @@ mod consumer;
 mod exact;
 mod export;
 mod hostile;
+mod memory;
 mod push;
 mod unique;
 

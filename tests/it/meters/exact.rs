@@ -68,10 +68,14 @@ fn each_user_counts_once_for_each_story_whatever_happens() {
         };
         reached(1);
         redis.kill();
-        gateways.iter().for_each(|gateway| gateway.wait_for_store("away"));
+        for gateway in gateways {
+            gateway.wait_for_store("away");
+        }
         reached(2);
         redis.restart();
-        gateways.iter().for_each(|gateway| gateway.wait_for_store("up"));
+        for gateway in gateways {
+            gateway.wait_for_store("up");
+        }
         let pairs = clients.into_iter().flat_map(|client| client.join().expect("no panic"));
         pairs.collect::<BTreeSet<_>>()
     });
