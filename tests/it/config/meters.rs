@@ -44,7 +44,8 @@ fn everything_that_a_meter_can_say() {
     let meters = meters(&all.replace("FILE", &folder.api_keys(&[("acme", "key-0123456789")])));
     let [clicks, views] = &meters[..] else { panic!("by name: {meters:?}") };
     assert_eq!((clicks.meter.unique.clone(), clicks.push.is_none()), (Unique::None, true));
-    let paths: Vec<&str> = views.meter.paths.iter().map(sluicegate::rules::matcher::PathPattern::as_str).collect();
+    let paths: Vec<&str> =
+        views.meter.paths.iter().map(sluicegate::rules::matcher::PathPattern::as_str).collect();
     assert_eq!(paths, ["/stories/*", "/pages/**"]);
     assert_eq!(views.meter.methods, ["GET", "HEAD"]);
     assert_eq!((&views.meter.unique, views.meter.items_max), (&Unique::by_user(3_600), 7));
