@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
 use super::{counted, counts};
@@ -19,6 +20,9 @@ use crate::support::redis::{RedisServer, free_port, wait_until};
 const TOKEN: &str = "a-token-of-the-tests";
 /// A consumer is killed within so many milliseconds after it has said what it does.
 const KILL_WITHIN_MS: u64 = 4;
+/// Only a consumer that gets nothing is silent for so long: attempts to push are a minute apart at
+/// most.
+const SILENT_MAX: Duration = Duration::from_secs(90);
 
 /// The story site with its gateway, and what the test knows of its views.
 struct Site {
@@ -38,7 +42,7 @@ struct Site {
 /// A consumer and what it says.
 struct Consumer {
     child: Child,
-    lines: BufReader<ChildStdout>,
+    lines: Receiver<String>,
 }
 
 fn example(file: &str) -> PathBuf {
@@ -106,7 +110,12 @@ impl Site {
         command.envs(self.variables.iter().cloned()).env("PYTHONDONTWRITEBYTECODE", "1");
         command.stdin(stdin).stdout(Stdio::piped());
         let mut child = command.spawn().expect("python3 is installed");
-        let lines = BufReader::new(child.stdout.take().expect("a pipe"));
+        let stdout = BufReader::new(child.stdout.take().expect("a pipe"));
+        let (sender, lines) = channel();
+        std::thread::spawn(move || {
+            let texts = stdout.lines().map_while(Result::ok);
+            texts.take_while(|line| sender.send(line.clone()).is_ok()).for_each(drop);
+        });
         Consumer { child, lines }
     }
 
@@ -132,13 +141,15 @@ impl Site {
 
 impl Consumer {
     /// The next line; none when it has ended.
-    fn line(&mut self) -> Option<String> {
-        let mut line = String::new();
-        let read = self.lines.read_line(&mut line).expect("text");
-        (read > 0).then(|| line.trim_end().to_owned())
+    fn line(&self) -> Option<String> {
+        match self.lines.recv_timeout(SILENT_MAX) {
+            Ok(line) => Some(line),
+            Err(RecvTimeoutError::Disconnected) => None,
+            Err(RecvTimeoutError::Timeout) => panic!("the consumer says nothing"),
+        }
     }
 
-    fn wait_for(&mut self, word: &str) -> Option<String> {
+    fn wait_for(&self, word: &str) -> Option<String> {
         loop {
             let line = self.line()?;
             if line.starts_with(word) {
@@ -155,6 +166,13 @@ impl Consumer {
     }
 }
 
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 #[test]
 fn a_consumer_that_is_pushed_to_and_crashes_takes_each_batch_once() {
     let at = format!("127.0.0.1:{}", free_port());
@@ -162,13 +180,13 @@ fn a_consumer_that_is_pushed_to_and_crashes_takes_each_batch_once() {
     let rounds = if std::env::var_os("SLUICEGATE_SOAK").is_some() { 40 } else { 6 };
     for _ in 0..rounds {
         site.read_stories();
-        let mut consumer = site.consumer(&["serve", &at], Stdio::null());
+        let consumer = site.consumer(&["serve", &at], Stdio::null());
         // Before its transaction, within it, or between that and its answer.
         assert!(consumer.wait_for("taking").is_some());
         let mut random = site.random.fork();
         consumer.kill(&mut random);
         // The next one gets the batch again, or does not, and lives until nothing is left.
-        let mut consumer = site.consumer(&["serve", &at], Stdio::null());
+        let consumer = site.consumer(&["serve", &at], Stdio::null());
         assert_eq!(consumer.wait_for("listening").as_deref(), Some("listening"));
         let (pending, open) = ("sluicegate_meter_pending_batches", "open      0 views");
         wait_until("all to be taken", || {

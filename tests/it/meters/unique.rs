@@ -128,16 +128,27 @@ fn meters_come_change_and_go_by_a_reload() {
     assert_eq!(batch.counts, counts(&[("/old/1", 1), ("/stories/1", 1)]));
 }
 
+/// A request that ends last: nothing holds the process any more but its view.
 #[test]
 fn the_last_views_are_counted_before_the_gateway_stops() {
-    let (redis, app) = (RedisServer::start(), App::start());
+    let redis = RedisServer::start();
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let held = std::sync::Mutex::new(held);
+    let app = App::answering(move |_| {
+        held.lock().expect("one at a time").recv().expect("the test goes on");
+        response("200 OK", "connection: close\r\n", b"hello")
+    });
     let config = format!("{IDENTITY}{}{VIEWS}", app_at(app.address()));
     let mut gateway = Gateway::with_redis(&redis, "timeout = \"1s\"\n", &config);
-    for user in 0..50 {
-        view(&gateway, "/stories/1", &format!("user-{user}"));
-    }
+    let url = gateway.url("/stories/1");
+    let client = gateway.client().clone();
+    let last = std::thread::spawn(move || client.get(url).send().expect("an answer").status());
+    wait_until("the request", || gateway.metric("sluicegate_requests_in_flight", &[]) >= 1.0);
     gateway.signal("TERM");
+    wait_until("the listener to close", || std::net::TcpStream::connect(gateway.public()).is_err());
+    release.send(()).expect("the application waits");
+    assert_eq!(last.join().expect("no panic"), 200);
     assert_eq!(gateway.wait(), Some(0));
-    let count: u64 = redis.command(&["HGET", "sg:{meter:views}:open", "/stories/1"]);
-    assert_eq!(count, 50);
+    let count: Option<u64> = redis.command(&["HGET", "sg:{meter:views}:open", "/stories/1"]);
+    assert_eq!(count, Some(1));
 }
