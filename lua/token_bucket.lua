@@ -46,6 +46,17 @@ function token_bucket.charge(standing, cost)
   standing.debt = standing.debt + cost * standing.unit
 end
 
+-- Charges `cost` units, or as many as make the debt full.
+function token_bucket.fill(standing, cost)
+  standing.debt = math.min(standing.debt + cost * standing.unit, standing.cap)
+end
+
+-- Gives `units` units back that were charged at `at`, as far as they may be unpaid.
+function token_bucket.refund(standing, units, at)
+  local paid = math.max(0, standing.now - at) * standing.parts
+  standing.debt = math.max(0, standing.debt - math.max(0, units * standing.unit - paid))
+end
+
 -- Returns the value to store and the microseconds until it says no more than its absence would.
 function token_bucket.write(standing)
   local debt, parts = standing.debt, standing.parts

@@ -10,6 +10,7 @@ use pingora_core::apps::http_app::ServeHttp;
 use pingora_core::protocols::http::ServerSession;
 use serde_json::{Value, json};
 
+use crate::limiter::Fate;
 use crate::metering::Delivered;
 use crate::metrics::{LocalReading, MeterReading, StoreReading};
 use crate::proxy::Proxy;
@@ -61,6 +62,7 @@ impl Admin {
         let local = LocalReading {
             entries: self.proxy.limiter.local_entries(),
             instances: self.proxy.limiter.instances(),
+            settled: Fate::ALL.map(|fate| (fate.name(), self.proxy.limiter.settled(fate))),
         };
         Page {
             status: StatusCode::OK,

@@ -83,6 +83,11 @@ impl TokenBucket {
         &self.quota
     }
 
+    /// Between how many the bucket is shared.
+    pub const fn shares(&self) -> u64 {
+        self.shares
+    }
+
     /// Most units admitted at one instant.
     pub const fn burst(&self) -> u64 {
         self.burst
@@ -119,6 +124,20 @@ impl TokenBucket {
     /// The debt after `cost` more units. Only for a cost that [`Self::has_room`] for.
     pub const fn charge(&self, debt: &mut Debt, cost: u64) {
         debt.parts += self.price(cost);
+    }
+
+    /// The debt after `cost` more units, or a full one if that is less.
+    pub fn fill(&self, debt: &mut Debt, cost: u64) {
+        let full = self.cap.max(debt.parts);
+        debt.parts = debt.parts.saturating_add(self.price(cost)).min(full);
+    }
+
+    /// The debt without `units` units of the whole bucket that were charged `since` then, as far as
+    /// they may be unpaid.
+    pub const fn refund(&self, debt: &mut Debt, units: u64, since: Micros) {
+        let paid = since.get().saturating_mul(self.denominator);
+        let unpaid = units.saturating_mul(self.numerator).saturating_sub(paid);
+        debt.parts = debt.parts.saturating_sub(unpaid);
     }
 
     /// What to store for `debt`.
@@ -174,7 +193,7 @@ impl TokenBucket {
 
     /// Parts that `cost` units cost.
     const fn price(&self, cost: u64) -> u64 {
-        cost * self.numerator * self.shares
+        cost.saturating_mul(self.numerator).saturating_mul(self.shares)
     }
 
     /// Parts that must be free for `cost` units: their price, or the whole bucket if that is less.

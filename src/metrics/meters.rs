@@ -2,7 +2,7 @@
 
 use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry};
 
-use super::{counters, full};
+use super::series::{counters, full};
 
 /// What became of the views and batches of a meter, as it stands at a scrape.
 #[derive(Clone, Debug)]

@@ -2,12 +2,14 @@
 
 use std::sync::OnceLock;
 
-use crate::store::script::{self, SOURCE};
+use crate::store::script::{self, SETTLE_SOURCE, SOURCE};
 
 /// Decides.
 pub(super) static DECIDE: Script = Script::new(SOURCE);
 /// Writes what a gateway knows better than Redis.
 pub(super) static RESTORE: Script = Script::new(script::RESTORE_SOURCE);
+/// Charges and gives back what requests turned out to cost.
+pub(super) static SETTLE: Script = Script::new(SETTLE_SOURCE);
 /// Counts the gateways.
 pub(super) static HEARTBEAT: Script = Script::new(include_str!("../../../lua/heartbeat.lua"));
 
@@ -19,7 +21,8 @@ pub(super) static EXPORT: Script = Script::new(include_str!("../../../lua/export
 pub(super) static LEASE: Script = Script::new(include_str!("../../../lua/lease.lua"));
 
 /// All of them.
-pub(super) static ALL: [&Script; 6] = [&DECIDE, &RESTORE, &HEARTBEAT, &METER, &EXPORT, &LEASE];
+pub(super) static ALL: [&Script; 7] =
+    [&DECIDE, &RESTORE, &SETTLE, &HEARTBEAT, &METER, &EXPORT, &LEASE];
 
 /// A script.
 pub(super) struct Script {
