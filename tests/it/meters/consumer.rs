@@ -14,6 +14,7 @@ use crate::examples::address::redis_of_the_story_site;
 use crate::examples::tokens::{claims, signed};
 use crate::support::app::App;
 use crate::support::certificates::Authority;
+use crate::support::fault_proxy::{Behaviour, FaultProxy};
 use crate::support::gateway::{BINARY, Gateway};
 use crate::support::redis::{RedisServer, free_port, wait_until};
 
@@ -176,15 +177,21 @@ impl Drop for Consumer {
 #[test]
 fn a_consumer_that_is_pushed_to_and_crashes_takes_each_batch_once() {
     let at = format!("127.0.0.1:{}", free_port());
-    let mut site = Site::start("pushed", &[("VIEWS", &at), ("VIEWS_EVERY", "1s")]);
+    let between = FaultProxy::start(at.parse().expect("an address"));
+    let seen_at = between.address().to_string();
+    let mut site = Site::start("pushed", &[("VIEWS", &seen_at), ("VIEWS_EVERY", "1s")]);
     let rounds = if std::env::var_os("SLUICEGATE_SOAK").is_some() { 40 } else { 6 };
-    for _ in 0..rounds {
+    for round in 0..rounds {
+        // In half of the rounds it takes a batch, and its answer gets lost.
+        let lost = round % 2 == 0;
+        between.set(if lost { Behaviour::HalfClose } else { Behaviour::Pass });
         site.read_stories();
         let consumer = site.consumer(&["serve", &at], Stdio::null());
-        // Before its transaction, within it, or between that and its answer.
-        assert!(consumer.wait_for("taking").is_some());
+        // Else it dies before its transaction, within it, or between that and its answer.
+        assert!(consumer.wait_for(if lost { "applied" } else { "taking" }).is_some());
         let mut random = site.random.fork();
         consumer.kill(&mut random);
+        between.set(Behaviour::Pass);
         // The next one gets the batch again, or does not, and lives until nothing is left.
         let consumer = site.consumer(&["serve", &at], Stdio::null());
         assert_eq!(consumer.wait_for("listening").as_deref(), Some("listening"));
