@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::limiter::Fate;
 use crate::metering::Delivered;
-use crate::metrics::{LocalReading, MeterReading, StoreReading};
+use crate::metrics::{LocalReading, MeterReading, PenaltyReading, StoreReading};
 use crate::proxy::Proxy;
 use crate::store::breaker::Position;
 
@@ -64,6 +64,9 @@ impl Admin {
             instances: self.proxy.limiter.instances(),
             settled: Fate::ALL.map(|fate| (fate.name(), self.proxy.limiter.settled(fate))),
         };
+        let limiter = &self.proxy.limiter;
+        let penalties = PenaltyReading { bans: limiter.bans(), dropped: limiter.denials_dropped() };
+        self.proxy.metrics.penalised(&penalties);
         Page {
             status: StatusCode::OK,
             content_type: "text/plain; version=0.0.4",

@@ -160,7 +160,7 @@ impl Proxy {
 
     fn note_failure(&self, ctx: &Context, error: &Error) {
         let Some(upstream) = ctx.upstream() else { return };
-        self.metrics.upstream_failed(upstream.name(), failure_kind(error));
+        self.metrics.upstream_failed(upstream.name(), refuse::failure_kind(error));
         if let Some(held_back) = self.failures.pass(self.clock.now()) {
             let upstream = upstream.name();
             tracing::warn!(upstream, %error, held_back, "the upstream failed");
@@ -228,6 +228,9 @@ impl ProxyHttp for Phases {
         ctx: &mut Context,
     ) -> Result<Box<HttpPeer>> {
         ctx.attempts += 1;
+        if let Some(tab) = &mut ctx.tab {
+            tab.begin_again();
+        }
         let upstream = ctx.upstream().ok_or_else(|| Error::new(ErrorType::InternalError))?;
         let unresolved = || {
             Error::create(
@@ -311,15 +314,17 @@ impl ProxyHttp for Phases {
         }
         if response.status.is_informational() && response.status != StatusCode::SWITCHING_PROTOCOLS
         {
+            forward::keep_costs(response, &ctx.state);
             return Ok(());
         }
         forward::end_hop(response);
         if let Some(tab) = &mut ctx.tab {
             tab.hear(response);
             if tab.is_complete() {
-                ctx.settle(&self.limiter, Some(response.status.as_u16()));
+                ctx.settle(self, Some(response.status.as_u16()));
             }
         }
+        forward::keep_costs(response, &ctx.state);
         let Some(verdict) = &ctx.verdict else { return Ok(()) };
         let fields = ctx.state.answers.fields(verdict);
         cors::expose_to_readers(response, &fields)?;
@@ -352,6 +357,10 @@ impl ProxyHttp for Phases {
         };
         if session.response_written().is_none_or(interim) {
             session.set_keepalive(None);
+            if *error.esource() == ErrorSource::Downstream {
+                // Who spoils a request that the application may have is as who goes away.
+                ctx.settle(self, None);
+            }
             if let Err(error) = refuse::write(self, session, ctx, &refusal).await {
                 tracing::debug!(%error, "the client did not take the answer");
             }
@@ -374,17 +383,6 @@ impl ProxyHttp for Phases {
 fn peer_address(session: &Session) -> IpAddr {
     let inet = session.client_addr().and_then(|address| address.as_inet());
     inet.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), std::net::SocketAddr::ip)
-}
-
-fn failure_kind(error: &Error) -> &'static str {
-    match error.etype() {
-        ErrorType::ConnectTimedout => "connect-timeout",
-        ErrorType::ReadTimedout | ErrorType::WriteTimedout => "timeout",
-        ErrorType::ConnectRefused | ErrorType::ConnectNoRoute | ErrorType::ConnectError => {
-            "connect"
-        }
-        _ => "broken",
-    }
 }
 
 /// The lines of a header, as text where they are text.

@@ -13,6 +13,7 @@ pub mod route;
 pub mod statuses;
 pub mod variant;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use http::Method;
@@ -80,6 +81,7 @@ pub struct RuleSet {
     policies: Vec<PartitionedPolicy>,
     key_prefix: String,
     exempt_preflight: bool,
+    cost_headers: Vec<String>,
 }
 
 // === impl Rule ===
@@ -109,7 +111,10 @@ impl RuleSet {
         exempt_preflight: bool,
     ) -> Result<Self, globset::Error> {
         let paths = PathSet::new(rules.iter().map(|rule| &rule.path))?;
-        Ok(Self { paths, rules, policies, key_prefix, exempt_preflight })
+        let named = rules.iter().filter_map(|rule| rule.cost.settled_by.clone());
+        let cost_headers: BTreeSet<String> = named.collect();
+        let cost_headers = cost_headers.into_iter().collect();
+        Ok(Self { paths, rules, policies, key_prefix, exempt_preflight, cost_headers })
     }
 
     /// The rules that apply to a request.
@@ -122,7 +127,8 @@ impl RuleSet {
         places.map(|at| &self.rules[at]).filter(move |rule| rule.applies(view, client))
     }
 
-    /// What a request has to pass: the checks of all matching rules. None while limits are off.
+    /// What a request has to pass: the checks of all matching rules, and right behind each the ban
+    /// that its policy may have. None while limits are off.
     pub fn evaluate(&self, asked: &Asked<'_>) -> Demand {
         let asked_for = self.asked_for(asked, |_, _| true);
         let bill = Bill::new(asked_for.iter().map(|(_, account)| account));
@@ -170,6 +176,21 @@ impl RuleSet {
         self.policies.get(place)
     }
 
+    /// What has become of `policy`, which may be of an earlier configuration: the limit for the same
+    /// keys, if there still is one.
+    pub fn renewed(&self, policy: &Policy, now: Timestamp) -> Option<Arc<Policy>> {
+        let same = |limited: &&PartitionedPolicy| {
+            let own = limited.own.policy();
+            own.name == policy.name && own.limit.letter() == policy.limit.letter()
+        };
+        self.policies.iter().find(same).map(|limited| limited.variant(policy.variant, now))
+    }
+
+    /// The headers in which the application says what a request has cost: for nobody else.
+    pub fn cost_headers(&self) -> &[String] {
+        &self.cost_headers
+    }
+
     /// The policies, in the order of their ids, each with its own limit.
     pub fn policies(&self) -> impl Iterator<Item = &Arc<Policy>> {
         self.policies.iter().map(|limited| limited.own.policy())
@@ -188,7 +209,8 @@ impl RuleSet {
             return;
         }
         let id = limited.own.policy().id;
-        // Only a partition by rule gives one policy several keys within a request.
+        // Only a partition by rule gives one policy several keys within a request; a ban, which has
+        // the id of its policy, stands behind it.
         let one_key = !limited.partition.words().contains(&Word::Rule);
         let mut known = checks.iter().position(|(check, _)| one_key && check.policy.id == id);
         if known.is_none() {
@@ -198,12 +220,16 @@ impl RuleSet {
             let key = Key::new(&self.key_prefix, &subject, &policy);
             known = checks.iter().position(|(check, _)| check.key == key);
             if known.is_none() {
+                known = Some(checks.len());
+                let ban = limited.ban.as_ref().filter(|_| policy.enforced());
+                let ban =
+                    ban.map(|ban| (Arc::clone(ban), Key::new(&self.key_prefix, &subject, ban)));
                 let account = Account::new(limited.failures.as_ref());
                 checks.push((Check::new(policy, key, taken), account));
+                checks.extend(ban.map(|(ban, key)| (Check::new(ban, key, 1), Account::default())));
             }
         }
-        let place = known.unwrap_or(checks.len() - 1);
-        let Some((check, account)) = checks.get_mut(place) else { return };
+        let Some((check, account)) = known.and_then(|place| checks.get_mut(place)) else { return };
         check.cost = check.cost.max(taken);
         if rule.cost.is_open(view) {
             account.add_open(&rule.cost, taken);

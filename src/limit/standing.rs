@@ -1,6 +1,7 @@
 //! The algorithms under one roof: a limit reads a stored state into a standing, answers
 //! questions about it, charges it, and turns it back into a state.
 
+use super::ban::{Ban, Sentence, Term};
 use super::calendar::{Calendar, Count, Tally};
 use super::quota::Quota;
 use super::settlement::{Adjustment, Receipt};
@@ -17,6 +18,8 @@ pub enum Limit {
     SlidingWindow(SlidingWindow),
     /// So much in each day or month: here the one that a check is made in.
     Calendar(Calendar),
+    /// Nothing at all while a ban lasts.
+    Ban(Ban),
 }
 
 /// What a store keeps for a key.
@@ -28,6 +31,8 @@ pub enum State {
     SlidingWindow(Log),
     /// Of a [`Limit::Calendar`].
     Calendar(Count),
+    /// Of a [`Limit::Ban`].
+    Ban(Sentence),
 }
 
 /// A limit applied to one state at one moment.
@@ -43,17 +48,19 @@ enum Level {
     TokenBucket(TokenBucket, Debt),
     SlidingWindow(SlidingWindow, Live),
     Calendar(Calendar, Tally),
+    Ban(Ban, Term),
 }
 
 // === impl Limit ===
 
 impl Limit {
-    /// The quota, whichever the algorithm.
+    /// The quota, whichever the algorithm; of a ban that of its denials.
     pub const fn quota(&self) -> &Quota {
         match self {
             Self::TokenBucket(bucket) => bucket.quota(),
             Self::SlidingWindow(window) => window.quota(),
             Self::Calendar(calendar) => calendar.quota(),
+            Self::Ban(ban) => ban.watch().quota(),
         }
     }
 
@@ -62,6 +69,8 @@ impl Limit {
         match self {
             Self::TokenBucket(bucket) => bucket.burst(),
             Self::SlidingWindow(_) | Self::Calendar(_) => self.quota().units(),
+            // It has no units.
+            Self::Ban(_) => u64::MAX,
         }
     }
 
@@ -71,6 +80,7 @@ impl Limit {
             Self::TokenBucket(_) => 't',
             Self::SlidingWindow(_) => 's',
             Self::Calendar(_) => 'c',
+            Self::Ban(_) => 'b',
         }
     }
 
@@ -80,6 +90,7 @@ impl Limit {
             Self::TokenBucket(bucket) => bucket.parameters(),
             Self::SlidingWindow(window) => window.parameters(),
             Self::Calendar(calendar) => calendar.parameters(),
+            Self::Ban(ban) => ban.parameters(),
         }
     }
 
@@ -90,6 +101,8 @@ impl Limit {
             Self::TokenBucket(bucket) => Self::TokenBucket(bucket.among(shares)),
             Self::SlidingWindow(window) => Self::SlidingWindow(window.among(shares)),
             Self::Calendar(calendar) => Self::Calendar(calendar.among(shares)),
+            // It holds as a whole, for everybody.
+            Self::Ban(ban) => Self::Ban(ban),
         }
     }
 
@@ -117,6 +130,13 @@ impl Limit {
                 };
                 Level::Calendar(*calendar, calendar.read(count, now))
             }
+            Self::Ban(ban) => {
+                let sentence = match stored {
+                    Some(State::Ban(sentence)) => Some(sentence),
+                    _ => None,
+                };
+                Level::Ban(*ban, ban.read(sentence, now))
+            }
         };
         Standing { now, level, charged: false }
     }
@@ -131,18 +151,26 @@ impl Standing {
             Level::TokenBucket(bucket, debt) => bucket.has_room(debt, cost),
             Level::SlidingWindow(window, live) => window.has_room(live, cost),
             Level::Calendar(calendar, tally) => calendar.has_room(tally, cost),
+            Level::Ban(_, term) => Ban::has_room(term, self.now),
         }
     }
 
-    /// Charges `cost` units. Only for a cost that [`Self::has_room`] for.
+    /// Whether a request that passes is charged to it: a ban has no units.
+    pub const fn takes_units(&self) -> bool {
+        !matches!(self.level, Level::Ban(..))
+    }
+
+    /// Charges `cost` units. Only for a cost that [`Self::has_room`] for, and only where the limit
+    /// [`Self::takes_units`].
     pub fn charge(&mut self, cost: u64) -> Receipt {
         self.charged = true;
         match &mut self.level {
             Level::TokenBucket(bucket, debt) => bucket.charge(debt, cost),
             Level::SlidingWindow(window, live) => window.charge(live, cost, self.now),
             Level::Calendar(calendar, tally) => calendar.charge(tally, cost),
+            Level::Ban(..) => self.charged = false,
         }
-        self.receipt()
+        self.receipt(cost)
     }
 
     /// Charges more, as far as there is room, or gives back what still counts.
@@ -159,7 +187,7 @@ impl Standing {
                 calendar.fill(tally, *cost);
             }
             (Adjustment::Refund(units, receipt), Level::TokenBucket(bucket, debt)) => {
-                bucket.refund(debt, *units, self.now.since(receipt.at));
+                bucket.refund(debt, *units, receipt.until.since(self.now));
             }
             (Adjustment::Refund(units, receipt), Level::SlidingWindow(window, live)) => {
                 window.refund(live, *units, receipt.at);
@@ -167,15 +195,17 @@ impl Standing {
             (Adjustment::Refund(units, receipt), Level::Calendar(_, tally)) => {
                 Calendar::refund(tally, *units, receipt.until);
             }
+            (_, Level::Ban(..)) => self.charged = false,
         }
     }
 
-    /// What has been charged last, as it stands.
-    const fn receipt(&self) -> Receipt {
+    /// What the charge of `cost` units that was the last has taken.
+    const fn receipt(&self, cost: u64) -> Receipt {
         let (until, dearness) = match &self.level {
-            Level::TokenBucket(bucket, _) => (self.now, bucket.shares()),
+            Level::TokenBucket(bucket, _) => (bucket.paid_off(cost, self.now), bucket.shares()),
             Level::SlidingWindow(window, _) => (self.now, window.shares()),
             Level::Calendar(calendar, tally) => (tally.period().end, calendar.shares()),
+            Level::Ban(..) => (self.now, 1),
         };
         Receipt { at: self.now, until, dearness }
     }
@@ -187,6 +217,7 @@ impl Standing {
             Level::TokenBucket(_, debt) => debt.repaired,
             Level::SlidingWindow(_, live) => live.repaired,
             Level::Calendar(_, tally) => tally.repaired,
+            Level::Ban(_, term) => term.repaired,
         };
         self.charged || repaired
     }
@@ -197,6 +228,7 @@ impl Standing {
             Level::TokenBucket(bucket, debt) => State::TokenBucket(bucket.state(debt, self.now)),
             Level::SlidingWindow(window, live) => State::SlidingWindow(window.state(live)),
             Level::Calendar(_, tally) => State::Calendar(Calendar::state(tally)),
+            Level::Ban(_, term) => State::Ban(Ban::state(term)),
         }
     }
 
@@ -206,6 +238,7 @@ impl Standing {
             Level::TokenBucket(bucket, debt) => bucket.remaining(debt),
             Level::SlidingWindow(window, live) => window.remaining(live),
             Level::Calendar(calendar, tally) => calendar.remaining(tally),
+            Level::Ban(_, term) => Ban::has_room(term, self.now) as u64,
         }
     }
 
@@ -215,6 +248,7 @@ impl Standing {
             Level::TokenBucket(bucket, debt) => bucket.retry_after(debt, cost),
             Level::SlidingWindow(window, live) => window.retry_after(live, cost, self.now),
             Level::Calendar(calendar, tally) => calendar.retry_after(tally, cost, self.now),
+            Level::Ban(_, term) => Some(Ban::retry_after(term, self.now)),
         }
     }
 
@@ -224,6 +258,7 @@ impl Standing {
             Level::TokenBucket(bucket, debt) => bucket.reset_after(debt),
             Level::SlidingWindow(window, live) => window.reset_after(live, self.now),
             Level::Calendar(_, tally) => Calendar::reset_after(tally, self.now),
+            Level::Ban(_, term) => Ban::retry_after(term, self.now),
         }
     }
 
@@ -233,6 +268,7 @@ impl Standing {
             Level::TokenBucket(bucket, debt) => bucket.empty_after(debt),
             Level::SlidingWindow(window, live) => window.empty_after(live, self.now),
             Level::Calendar(_, tally) => Calendar::empty_after(tally, self.now),
+            Level::Ban(ban, term) => ban.empty_after(term, self.now),
         }
     }
 
@@ -240,7 +276,7 @@ impl Standing {
     pub const fn debt(&self) -> Option<u64> {
         match &self.level {
             Level::TokenBucket(_, debt) => Some(debt.parts()),
-            Level::SlidingWindow(..) | Level::Calendar(..) => None,
+            Level::SlidingWindow(..) | Level::Calendar(..) | Level::Ban(..) => None,
         }
     }
 
@@ -250,11 +286,12 @@ impl Standing {
     }
 
     /// The share of the limit that is used, in millionths: what losing this state would give away.
-    pub const fn used_share(&self) -> u64 {
+    pub fn used_share(&self) -> u64 {
         match &self.level {
             Level::TokenBucket(bucket, debt) => bucket.used_share(debt),
             Level::SlidingWindow(window, live) => window.used_share(live),
             Level::Calendar(calendar, tally) => calendar.used_share(tally),
+            Level::Ban(ban, term) => ban.used_share(term, self.now),
         }
     }
 
@@ -272,6 +309,7 @@ impl Standing {
             (Level::Calendar(_, mine), Level::Calendar(_, theirs)) => {
                 *mine = Calendar::worse(*mine, *theirs);
             }
+            (Level::Ban(_, mine), Level::Ban(_, theirs)) => *mine = Ban::worse(*mine, *theirs),
             _ => {}
         }
         self
@@ -294,6 +332,9 @@ impl Standing {
             ) => *mine = SlidingWindow::carry(mine, earlier, later, parts),
             (Level::Calendar(_, mine), Level::Calendar(_, earlier), Level::Calendar(_, later)) => {
                 *mine = Calendar::carry(*mine, *earlier, *later, parts);
+            }
+            (Level::Ban(_, mine), Level::Ban(_, earlier), Level::Ban(_, later)) => {
+                *mine = Ban::carry(*mine, *earlier, *later);
             }
             _ => {}
         }

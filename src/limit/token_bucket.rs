@@ -132,12 +132,17 @@ impl TokenBucket {
         debt.parts = debt.parts.saturating_add(self.price(cost)).min(full);
     }
 
-    /// The debt without `units` units of the whole bucket that were charged `since` then, as far as
-    /// they may be unpaid.
-    pub const fn refund(&self, debt: &mut Debt, units: u64, since: Micros) {
-        let paid = since.get().saturating_mul(self.denominator);
-        let unpaid = units.saturating_mul(self.numerator).saturating_sub(paid);
-        debt.parts = debt.parts.saturating_sub(unpaid);
+    /// The debt without `units` units of the whole bucket, of a charge that may be paid off in
+    /// `ahead`, as far as it is not.
+    pub fn refund(&self, debt: &mut Debt, units: u64, ahead: Micros) {
+        let unpaid = ahead.get().saturating_mul(self.denominator);
+        let given_back = units.saturating_mul(self.numerator).min(unpaid);
+        debt.parts = debt.parts.saturating_sub(given_back);
+    }
+
+    /// When `cost` units that are charged at `now` are paid off if they are the first to be.
+    pub const fn paid_off(&self, cost: u64, now: Timestamp) -> Timestamp {
+        now.after(Micros::new(self.price(cost) / self.denominator))
     }
 
     /// What to store for `debt`.

@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use prometheus::IntGauge;
 
-use super::State;
 use super::tab::Tab;
+use super::{Proxy, State};
 use crate::client::Client;
-use crate::limit::{SystemClock, Timestamp, Verdict};
-use crate::limiter::Limiter;
+use crate::limit::{Timestamp, Verdict};
 use crate::rules::Route;
 use crate::upstream::Upstream;
 
@@ -54,9 +53,9 @@ impl Context {
     }
 
     /// Settles what the request has cost in the end, if that has not been done.
-    pub(super) fn settle(&mut self, limiter: &Limiter<SystemClock>, status: Option<u16>) {
+    pub(super) fn settle(&mut self, proxy: &Proxy, status: Option<u16>) {
         if let Some((tab, verdict)) = self.tab.take().zip(self.verdict.as_mut()) {
-            tab.settle(limiter, status, verdict);
+            tab.settle(proxy, status, verdict);
         }
     }
 

@@ -5,7 +5,7 @@ use pingora_error::Result;
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
 
-use super::{Context, lines, peer_address};
+use super::{Context, State, lines, peer_address};
 use crate::client::{ADDRESS_CLAIMS, Client};
 use crate::identity::Identity;
 use crate::response::fields::Field;
@@ -130,6 +130,13 @@ pub(super) fn end_hop(response: &mut ResponseHeader) {
         .collect();
     for name in named.iter().map(String::as_str).chain(["keep-alive", "proxy-connection"]) {
         response.remove_header(name);
+    }
+}
+
+/// Takes off what the application says of costs: it is for nobody but the gateway.
+pub(super) fn keep_costs(response: &mut ResponseHeader, state: &State) {
+    for name in state.rules.cost_headers() {
+        response.remove_header(name.as_str());
     }
 }
 

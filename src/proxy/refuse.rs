@@ -31,7 +31,7 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 pub(super) async fn answer(
     proxy: &Proxy,
     session: &mut Session,
-    ctx: &Context,
+    ctx: &mut Context,
     refusal: &Refusal,
 ) -> Result<()> {
     if !drained(session).await {
@@ -40,13 +40,15 @@ pub(super) async fn answer(
     write(proxy, session, ctx, refusal).await
 }
 
-/// Writes `refusal` with the fields of the verdict, if there is one.
+/// Writes `refusal` with the fields of the verdict, if there is one. What is open is settled by its
+/// status before, whatever that becomes for the client: to gRPC all of them are 200.
 pub(super) async fn write(
     proxy: &Proxy,
     session: &mut Session,
-    ctx: &Context,
+    ctx: &mut Context,
     refusal: &Refusal,
 ) -> Result<()> {
+    ctx.settle(proxy, Some(refusal.status));
     let request = session.req_header();
     let bodiless = is_grpc(session) || request.method == Method::HEAD;
     let (mut head, body) = if is_grpc(session) {
@@ -74,6 +76,18 @@ pub(super) async fn write(
         return Ok(());
     }
     session.write_response_body(Some(Bytes::from(body)), true).await
+}
+
+/// The word of a metric for what an upstream failed by.
+pub(super) fn failure_kind(error: &Error) -> &'static str {
+    match error.etype() {
+        ErrorType::ConnectTimedout => "connect-timeout",
+        ErrorType::ReadTimedout | ErrorType::WriteTimedout => "timeout",
+        ErrorType::ConnectRefused | ErrorType::ConnectNoRoute | ErrorType::ConnectError => {
+            "connect"
+        }
+        _ => "broken",
+    }
 }
 
 /// The status for a request that could not be proxied; nothing if there is nobody to answer.

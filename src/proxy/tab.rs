@@ -1,11 +1,13 @@
 //! The tab of a request: what it still has to pay, or gets back, when it is over.
 
+use std::collections::HashSet;
+
 use http::{HeaderMap, HeaderName};
 use pingora_http::ResponseHeader;
 
+use super::Proxy;
 use crate::limit::decision::Outcome;
-use crate::limit::{Check, Micros, Settlement, SystemClock, Verdict};
-use crate::limiter::Limiter;
+use crate::limit::{Check, Micros, Settlement, Verdict};
 use crate::rules::Demand;
 use crate::rules::bill::Bill;
 use crate::rules::cost::Ended;
@@ -30,42 +32,49 @@ impl Tab {
         (!bill.is_empty()).then(|| Self { checks, bill, body: 0, said: HeaderMap::new() })
     }
 
+    /// The request is sent to the application, perhaps again: with all of its body.
+    pub(super) const fn begin_again(&mut self) {
+        self.body = 0;
+    }
+
     /// Takes note of some of the request's body.
     pub(super) const fn read(&mut self, bytes: usize) {
         self.body = self.body.saturating_add(bytes as u64);
     }
 
-    /// Takes what the application says of the cost off its answer: it is for nobody else.
-    pub(super) fn hear(&mut self, response: &mut ResponseHeader) {
+    /// Takes note of what the application says of the cost.
+    pub(super) fn hear(&mut self, response: &ResponseHeader) {
         let named = self.bill.headers().filter_map(|name| HeaderName::try_from(name).ok());
+        // Each once: the checks of a rule all name the same.
+        let named: HashSet<HeaderName> = named.collect();
         for name in named {
             for value in response.headers.get_all(&name) {
                 self.said.append(name.clone(), value.clone());
             }
-            response.remove_header(&name);
         }
     }
 
     /// Whether the head of the answer tells all that is to be known.
     pub(super) fn is_complete(&self) -> bool {
-        !self.bill.waits_for_body()
+        !self.bill.waits_for_body(&self.said)
     }
 
-    /// Settles, as far as `verdict` has taken anything, and brings its numbers up to date.
-    pub(super) fn settle(
-        self,
-        limiter: &Limiter<SystemClock>,
-        status: Option<u16>,
-        verdict: &mut Verdict,
-    ) {
+    /// Settles, as far as `verdict` has taken anything, and brings its numbers up to date. Policies
+    /// are those of `proxy` as it is now: a window may be longer than when the request came.
+    pub(super) fn settle(self, proxy: &Proxy, status: Option<u16>, verdict: &mut Verdict) {
+        let state = proxy.state.load();
         let ended = Ended { status, headers: Some(&self.said), body: self.body };
         for (place, cost) in self.bill.costs(&ended) {
             let taken = verdict.outcomes.iter_mut().find(|outcome| outcome.check == place);
             let Some((outcome, check)) = taken.zip(self.checks.get(place)) else { continue };
             let Some(receipt) = outcome.decision.receipt else { continue };
             update(outcome, check.cost, cost);
-            let settlement = Settlement { check: check.clone(), receipt, cost };
-            limiter.settle(settlement, outcome.provenance);
+            let mut check = check.clone();
+            if let Some(policy) = state.rules.renewed(&check.policy, proxy.limiter.now()) {
+                check.policy = policy;
+            }
+            let settlement = Settlement { check, receipt, cost };
+            proxy.limiter.settle(settlement, outcome.provenance);
         }
     }
 }

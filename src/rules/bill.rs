@@ -7,6 +7,8 @@
 
 use std::sync::Arc;
 
+use http::HeaderMap;
+
 use super::cost::{Ended, Pricing};
 use super::statuses::Statuses;
 
@@ -46,9 +48,9 @@ impl Bill {
         self.0.is_empty()
     }
 
-    /// Whether the size of the request's body is to be known.
-    pub fn waits_for_body(&self) -> bool {
-        self.open().any(Pricing::waits_for_body)
+    /// Whether the size of the request's body is to be known when the application has `said` this.
+    pub fn waits_for_body(&self, said: &HeaderMap) -> bool {
+        self.open().any(|pricing| pricing.waits_for_body() && pricing.said(Some(said)).is_none())
     }
 
     /// The headers of the answer in which the application says what the request has cost.

@@ -70,14 +70,19 @@ impl Pricing {
 
     /// What a request for which `taken` units were taken has cost.
     pub fn ended(&self, taken: u64, ended: &Ended<'_>) -> u64 {
-        let said = self.settled_by.as_ref().zip(ended.headers);
-        if let Some(said) = said.and_then(|(name, headers)| units(headers, name)) {
+        if let Some(said) = self.said(ended.headers) {
             return said;
         }
         match self.from {
             Some(CostFrom::Body { bytes }) => taken.max(self.of_body(ended.body, bytes)),
             Some(CostFrom::Header(_)) | None => taken,
         }
+    }
+
+    /// What the application says in the header of its answer that a request has cost.
+    pub fn said(&self, headers: Option<&HeaderMap>) -> Option<u64> {
+        let (name, headers) = self.settled_by.as_ref().zip(headers)?;
+        units(headers, name)
     }
 
     /// Whether the size of the request's body matters.

@@ -17,11 +17,15 @@ impl Statuses {
 
     /// Reads one status, `404`, or a class of them, `4xx`.
     pub fn parse(text: &str) -> Option<RangeInclusive<u16>> {
+        // Rust's own parser would take a sign.
+        if text.starts_with('+') {
+            return None;
+        }
         if let Some(class) = text.strip_suffix("xx") {
-            let class: u16 = class.parse().ok().filter(|class| (1..=5).contains(class))?;
+            let class: u16 = class.parse().ok().filter(|class| (2..=5).contains(class))?;
             return Some(class * 100..=class * 100 + 99);
         }
-        let status: u16 = text.parse().ok().filter(|status| (100..=599).contains(status))?;
+        let status: u16 = text.parse().ok().filter(|status| (200..=599).contains(status))?;
         Some(status..=status)
     }
 

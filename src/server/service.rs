@@ -49,6 +49,8 @@ impl Gateway {
         tokio::spawn(async move { proxy.watch_switch().await });
         let limiter = Arc::clone(&self.proxy.limiter);
         tokio::spawn(async move { limiter.supervise().await });
+        let limiter = Arc::clone(&self.proxy.limiter);
+        tokio::spawn(async move { limiter.penalize().await });
         if let Some(redis) = self.proxy.limiter.redis() {
             let (metering, store) = (Arc::clone(&self.proxy.metering), Arc::clone(redis));
             tokio::spawn(async move { metering.run(&store).await });

@@ -19,6 +19,7 @@ mod hint;
 mod inspect;
 mod link;
 mod lookup;
+mod penalize;
 mod restore;
 mod scripts;
 mod settle;

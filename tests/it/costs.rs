@@ -1,5 +1,6 @@
 //! Requests that cost more or less than one unit, before and after their answer.
 
+mod evasions;
 mod failures;
 mod outage;
 mod settled;
@@ -123,4 +124,13 @@ fn the_dearest_of_several_rules_counts_before_and_in_the_end() {
     assert_eq!(ask("/", "x"), 3, "what was taken stays");
     assert_eq!(ask("/dear/x", "1"), 5, "the other rule's cost stays");
     assert_eq!(ask("/dear/x", "9"), 9);
+}
+
+/// What the application says counts, so nobody waits for the end of the body.
+#[test]
+fn a_reported_cost_shows_although_bodies_cost_by_their_size() {
+    let app = App::answering(|_| response("200 OK", "x-cost: 9\r\n", b"done"));
+    let rule = "cost = 2\ncost_from = \"body:1KiB\"\nsettle_from = \"header:x-cost\"";
+    let gateway = local(&app, "", &everyone(100, rule));
+    assert_eq!(told(gateway.client().get(gateway.url("/"))).1, 91);
 }

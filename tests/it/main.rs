@@ -32,6 +32,7 @@ mod memory;
 mod meters;
 mod operate;
 mod outage;
+mod penalties;
 mod people;
 mod proxying;
 mod return_to_redis;

@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use crate::store::script::{self, SETTLE_SOURCE, SOURCE};
+use crate::store::script::{self, PENALIZE_SOURCE, SETTLE_SOURCE, SOURCE};
 
 /// Decides.
 pub(super) static DECIDE: Script = Script::new(SOURCE);
@@ -10,6 +10,8 @@ pub(super) static DECIDE: Script = Script::new(SOURCE);
 pub(super) static RESTORE: Script = Script::new(script::RESTORE_SOURCE);
 /// Charges and gives back what requests turned out to cost.
 pub(super) static SETTLE: Script = Script::new(SETTLE_SOURCE);
+/// Counts denials and makes bans.
+pub(super) static PENALIZE: Script = Script::new(PENALIZE_SOURCE);
 /// Counts the gateways.
 pub(super) static HEARTBEAT: Script = Script::new(include_str!("../../../lua/heartbeat.lua"));
 
@@ -21,8 +23,8 @@ pub(super) static EXPORT: Script = Script::new(include_str!("../../../lua/export
 pub(super) static LEASE: Script = Script::new(include_str!("../../../lua/lease.lua"));
 
 /// All of them.
-pub(super) static ALL: [&Script; 7] =
-    [&DECIDE, &RESTORE, &SETTLE, &HEARTBEAT, &METER, &EXPORT, &LEASE];
+pub(super) static ALL: [&Script; 8] =
+    [&DECIDE, &RESTORE, &SETTLE, &PENALIZE, &HEARTBEAT, &METER, &EXPORT, &LEASE];
 
 /// A script.
 pub(super) struct Script {

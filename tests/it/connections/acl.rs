@@ -7,7 +7,7 @@ use crate::identity::scene::{ask, bearer, claims, head};
 use crate::identity::token::Signer;
 use crate::support::app::App;
 use crate::support::gateway::Gateway;
-use crate::support::redis::RedisServer;
+use crate::support::redis::{RedisServer, wait_until};
 
 const DOCUMENT: &str = include_str!("../../../docs/operating.md");
 const PASSWORD: &str = "hunter2";
@@ -71,6 +71,22 @@ fn refusals(redis: &RedisServer) -> String {
 fn the_documented_rights_are_enough() {
     let (redis, url) = redis_with_user(&[]);
     redis_decides(&url, "");
+    assert_eq!(refusals(&redis), "", "nothing was even tried in vain");
+}
+
+/// A success that was the only request leaves nothing behind.
+#[test]
+fn the_documented_rights_are_enough_to_settle() {
+    let (redis, url) = redis_with_user(&[]);
+    let app = App::start();
+    let failures = "[policies.failures]\nquota = 5\nwindow = \"1m\"\ncount = \"failures\"\n\
+         failure_status = [401]\n[[rules]]\npath = \"/**\"\npolicies = [\"failures\"]\n";
+    let gateway = gateway(&app, &url, failures);
+    gateway.wait_for_store("up");
+    assert_eq!(gateway.get("/").status(), 200);
+    wait_until("it to be settled", || gateway.metric("sluicegate_settlements_total", &[]) == 1.0);
+    assert_eq!(gateway.metric("sluicegate_settlements_total", &["by=\"redis\""]), 1.0);
+    assert_eq!(redis.command::<Vec<String>>(&["KEYS", "*:failures:s"]), [""; 0]);
     assert_eq!(refusals(&redis), "", "nothing was even tried in vain");
 }
 
@@ -203,7 +219,7 @@ fn the_documented_rights_for_meters_are_enough() {
         assert_eq!(gateway.get(story).status(), 200);
         let pushed = || app.seen().iter().filter(|seen| seen.target == "/in").count();
         let before = pushed();
-        crate::support::redis::wait_until("a batch", || pushed() > before);
+        wait_until("a batch", || pushed() > before);
     }
     let run = |words: &[&str]| {
         let mut command = std::process::Command::new(crate::support::gateway::BINARY);
@@ -223,7 +239,7 @@ fn the_documented_rights_for_meters_are_enough() {
 fn a_missing_right_for_meters_is_named_and_limits_go_on() {
     let (_redis, _app, gateway) = metered(&["-hincrby"]);
     assert_eq!(gateway.get("/s/1").status(), 200);
-    crate::support::redis::wait_until("the warning", || gateway.log().contains("count views"));
+    wait_until("the warning", || gateway.log().contains("count views"));
     assert!(gateway.log().contains("hincrby"), "{}", gateway.log());
     assert_eq!([gateway.get("/").status(), gateway.get("/").status()], [200, 429]);
     assert_eq!(gateway.metric("sluicegate_decisions_total", &["provenance=\"redis\""]), 3.0);

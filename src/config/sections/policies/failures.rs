@@ -22,7 +22,7 @@ pub(super) fn failures(section: &mut Section<'_>) -> Option<Arc<Statuses>> {
     let statuses = section.numbers_or_words("failure_status", 1..=STATUSES_MAX, |text| {
         Statuses::parse(&text.value).ok_or_else(|| {
             Mistake::new(format!("not a status: {}", text.shown()))
-                .help("100 to 599, or a class of them, as in `[401, 403, \"5xx\"]`")
+                .help("200 to 599, or a class of them, as in `[401, 403, \"5xx\"]`")
         })
     });
     if counted == Some(Counted::Failures) {

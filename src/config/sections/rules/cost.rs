@@ -13,6 +13,10 @@ use crate::rules::variant::{Variant, Which};
 /// Bounds of the size that a unit of a body is worth.
 const BODY_BYTES: std::ops::RangeInclusive<u64> = 1..=1 << 40;
 
+/// Headers that no answer can do without.
+const FRAMING: [&str; 5] =
+    ["connection", "content-length", "content-type", "transfer-encoding", "upgrade"];
+
 /// Reads the cost, whose fixed part every one of the policies must be able to admit.
 pub(super) fn pricing(
     section: &mut Section<'_>,
@@ -32,7 +36,12 @@ pub(super) fn pricing(
             Mistake::new(format!("the cost does not stand there: {}", text.shown()))
                 .help("in a header of the application's answer, as in `header:x-cost`")
         })?;
-        header(text, name)
+        let name = header(text, name)?;
+        if FRAMING.contains(&name.as_str()) {
+            return Err(Mistake::new("this header says how the answer is to be read")
+                .help("a header of the application's own, as in `header:x-cost`"));
+        }
+        Ok(name)
     });
     Pricing { fixed, from, settled_by }
 }
