@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 
 use crate::limit::Limit;
 use crate::limiter::Fate;
-use crate::metrics::{LocalReading, PenaltyReading, StoreReading};
+use crate::metering::Delivered;
+use crate::metrics::{LocalReading, MeterReading, PenaltyReading, StoreReading};
 use crate::proxy::Proxy;
 use crate::store::breaker::Position;
 
@@ -76,6 +77,7 @@ impl Admin {
                 reading.as_ref(),
                 &local,
                 self.proxy.enforcement().number(),
+                &self.meters(),
             ),
         }
     }
@@ -87,6 +89,23 @@ impl Admin {
         let those = policies.filter(|policy| matches!(policy.limit, Limit::Concurrency(_)));
         let none = those.map(|policy| (policy.name.clone(), 0));
         none.chain(self.proxy.limiter.permits_held()).collect()
+    }
+
+    fn meters(&self) -> Vec<MeterReading> {
+        let tallies = self.proxy.metering.tallies().into_iter();
+        let each = tallies.map(|(name, tally)| MeterReading {
+            name,
+            views: vec![
+                ("counted", tally.counted),
+                ("duplicate", tally.known),
+                ("full", tally.full),
+                ("dropped", tally.dropped),
+            ],
+            batches: Delivered::ALL.map(Delivered::name).into_iter().zip(tally.batches).collect(),
+            waiting: tally.waiting,
+            pending: tally.pending,
+        });
+        each.collect()
     }
 
     /// A gateway without Redis is ready: it limits by itself. One that drains is not.

@@ -1,5 +1,7 @@
 //! The command line.
 
+mod meters;
+
 use std::io::{self, Write as _};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -40,6 +42,8 @@ enum Command {
     Demo,
     /// Say what would become of a request: its client, user, route, rules, policies and keys
     Explain(Request),
+    /// Show what meters have counted, and hand the counts over
+    Meters(meters::Meters),
 }
 
 /// A request that is described and not made.
@@ -72,6 +76,7 @@ impl Cli {
             Command::Check => check(&path),
             Command::Demo => run_demo(self.config),
             Command::Explain(request) => explain_request(&path, request),
+            Command::Meters(meters) => read(&path).and_then(|(config, _)| meters.execute(&config)),
         };
         match result {
             Ok(()) => ExitCode::SUCCESS,
@@ -143,19 +148,24 @@ fn start(config: Config, path: PathBuf, extras: server::Extras) -> Result<(), St
 
 /// Loads the file and prints its warnings.
 fn load(path: &Path) -> Result<Config, String> {
-    let (config, warnings) = Config::load(path, 0).map_err(|error| match error {
+    let (config, warnings) = read(path)?;
+    warn(&warnings);
+    if config.rules.is_empty() {
+        complain(&format!("warning: {} has no rules: nothing is limited", path.display()));
+    }
+    Ok(config)
+}
+
+/// Loads the file and keeps its warnings.
+fn read(path: &Path) -> Result<(Config, Vec<Problem>), String> {
+    Config::load(path, 0).map_err(|error| match error {
         LoadError::Invalid(problems) => problems.to_string(),
         error @ LoadError::Read { .. } if path == Path::new(CONFIG_DEFAULT) => format!(
             "error: {error}\n  = help: name a configuration with `--config FILE`, or try \
              `sluicegate demo`, which has one built in"
         ),
         error @ LoadError::Read { .. } => format!("error: {error}"),
-    })?;
-    warn(&warnings);
-    if config.rules.is_empty() {
-        complain(&format!("warning: {} has no rules: nothing is limited", path.display()));
-    }
-    Ok(config)
+    })
 }
 
 fn built_in() -> Result<Config, String> {

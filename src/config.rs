@@ -7,6 +7,7 @@ mod answer;
 mod diagnostic;
 mod expand;
 mod file;
+mod meter;
 mod private;
 mod reader;
 mod secret;
@@ -31,6 +32,7 @@ use crate::rules::{Enforcement, PartitionedPolicy, Route, Rule};
 pub use answer::{Cors, PolicyAnswer, Response};
 pub use diagnostic::{Problem, Problems, Severity};
 pub use file::{Stamp, Watched};
+pub use meter::{Metered, Push};
 pub use secret::Secret;
 pub use tls::{ClientCertificate, Pem, Tls};
 pub use value::spell_duration;
@@ -72,6 +74,8 @@ pub struct Config {
     pub deny: Networks,
     /// How far limits are enforced.
     pub rollout: Rollout,
+    /// What is counted, by name.
+    pub meters: Vec<Metered>,
     /// What a response tells the client.
     pub response: Response,
     /// How each policy refuses, in the order of their ids.

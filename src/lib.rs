@@ -8,6 +8,7 @@ pub mod limit;
 
 pub mod client;
 pub mod identity;
+pub mod meter;
 pub mod request;
 pub mod rules;
 
@@ -16,6 +17,7 @@ pub mod cli;
 pub mod config;
 
 pub mod limiter;
+pub mod metering;
 pub mod store;
 pub mod upstream;
 
@@ -24,6 +26,8 @@ pub mod response;
 pub mod telemetry;
 
 pub mod admin;
+pub mod batches;
+pub mod delivery;
 pub mod demo;
 pub mod explain;
 pub mod proxy;

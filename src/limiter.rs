@@ -179,6 +179,7 @@ impl<C: Clock> Limiter<C> {
                 }
                 Err(_) => settlements.iter().for_each(|one| self.settle_without_store(one)),
             }
+            self.settling.done(settlements.len());
         }
     }
 

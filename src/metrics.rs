@@ -5,6 +5,7 @@
 //! configuration, whatever clients send.
 
 mod limits;
+mod meters;
 mod penalties;
 mod series;
 mod store;
@@ -20,10 +21,12 @@ use prometheus::{
 use crate::identity::Identified;
 use crate::limit::Verdict;
 use limits::LimitSeries;
+use meters::MeterSeries;
 use penalties::PenaltySeries;
 use series::{catch_up, counters, gauge, histogram, seconds};
 use store::StoreSeries;
 
+pub use meters::MeterReading;
 pub use penalties::PenaltyReading;
 pub use store::StoreReading;
 
@@ -50,6 +53,7 @@ pub struct Metrics {
     in_flight: IntGauge,
     local_entries: IntGauge,
     instances: IntGauge,
+    meters: MeterSeries,
     /// One scrape at a time brings the store's own counters over.
     scrape: Mutex<()>,
 }
@@ -146,6 +150,7 @@ impl Metrics {
                 "instances",
                 "Gateways that share the quotas when each decides by itself.",
             )?,
+            meters: MeterSeries::new(&registry)?,
             scrape: Mutex::new(()),
             registry,
         };
@@ -242,11 +247,13 @@ impl Metrics {
         store: Option<&StoreReading>,
         local: &LocalReading,
         enforcement: u8,
+        meters: &[MeterReading],
     ) -> String {
         let _one_at_a_time = self.scrape.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(reading) = store {
             self.store.show(reading);
         }
+        self.meters.show(meters);
         self.limits.enforcement.set(i64::from(enforcement));
         catch_up(&self.limits.settlements, &local.settled);
         self.limits.show_permits(&local.permits);

@@ -8,15 +8,16 @@
 mod admit;
 mod context;
 mod cors;
+mod count;
 mod forward;
 mod record;
 mod refuse;
+mod state;
 mod switch;
 mod tab;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::ops::Deref;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -31,19 +32,18 @@ use pingora_error::{Error, ErrorSource, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
-use crate::client::{Clients, Networks};
-use crate::limit::{Clock, Micros, SystemClock};
+use crate::limit::{Clock, SystemClock};
 use crate::limiter::Limiter;
+use crate::metering::Metering;
 use crate::metrics::Metrics;
 use crate::request::is_plain_target;
-use crate::response::{Answers, Refusal};
-use crate::rules::access::Exemptions;
-use crate::rules::{Enforcement, Routes, RuleSet};
+use crate::response::Refusal;
+use crate::rules::Enforcement;
 use crate::telemetry::Gate;
-use crate::upstream::Upstream;
 
 pub use context::Context;
 pub use cors::Cors;
+pub use state::State;
 use switch::Switch;
 pub use switch::switched;
 
@@ -53,35 +53,6 @@ pub const ATTEMPTS_MAX: usize = 3;
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// The name of the route that requests take which no route takes.
 const NO_ROUTE: &str = "none";
-
-/// Everything of the configuration that a request meets: loaded once a request, replaced whole.
-#[derive(Debug)]
-pub struct State {
-    /// Who is asking.
-    pub clients: Clients,
-    /// Longest that an answer of Redis about a user is used again.
-    pub identity_cache: Micros,
-    /// Where requests go.
-    pub routes: Routes,
-    /// What they have to pass.
-    pub rules: RuleSet,
-    /// The upstreams, as routes count them.
-    pub upstreams: Vec<Arc<Upstream>>,
-    /// Whom no limit concerns.
-    pub exemptions: Exemptions,
-    /// Who is not let in at all.
-    pub deny_list: Networks,
-    /// How far limits are enforced, as long as the switch does not say otherwise.
-    pub enforcement: Enforcement,
-    /// The switch.
-    pub switch_file: Option<PathBuf>,
-    /// Which fields are sent, and how refusals are written.
-    pub answers: Answers,
-    /// Which pages may read them.
-    pub cors: Cors,
-    /// Whether each request gets a log line.
-    pub access_log: bool,
-}
 
 /// How long a client may take.
 #[derive(Clone, Copy, Debug)]
@@ -103,6 +74,8 @@ pub struct Proxy {
     pub limiter: Arc<Limiter<SystemClock>>,
     /// The series.
     pub metrics: Arc<Metrics>,
+    /// Views that are to be counted.
+    pub metering: Arc<Metering>,
     /// The clock of the process.
     pub clock: SystemClock,
     /// How long clients may take.
@@ -133,6 +106,7 @@ impl Proxy {
             state: ArcSwap::from_pointee(state),
             limiter,
             metrics,
+            metering: Arc::new(Metering::new(clock)),
             clock,
             timeouts,
             draining: Arc::default(),
@@ -149,7 +123,7 @@ impl Proxy {
 
     fn note_failure(&self, ctx: &Context, error: &Error) {
         let Some(upstream) = ctx.upstream() else { return };
-        self.metrics.upstream_failed(upstream.name(), failure_kind(error));
+        self.metrics.upstream_failed(upstream.name(), refuse::failure_kind(error));
         if let Some(held_back) = self.failures.pass(self.clock.now()) {
             let upstream = upstream.name();
             tracing::warn!(upstream, %error, held_back, "the upstream failed");
@@ -402,17 +376,6 @@ impl ProxyHttp for Phases {
 fn peer_address(session: &Session) -> IpAddr {
     let inet = session.client_addr().and_then(|address| address.as_inet());
     inet.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), std::net::SocketAddr::ip)
-}
-
-fn failure_kind(error: &Error) -> &'static str {
-    match error.etype() {
-        ErrorType::ConnectTimedout => "connect-timeout",
-        ErrorType::ReadTimedout | ErrorType::WriteTimedout => "timeout",
-        ErrorType::ConnectRefused | ErrorType::ConnectNoRoute | ErrorType::ConnectError => {
-            "connect"
-        }
-        _ => "broken",
-    }
 }
 
 /// The lines of a header, as text where they are text.

@@ -18,11 +18,13 @@ use pingora_proxy::ProxyServiceBuilder;
 use crate::admin::Admin;
 use crate::client::Clients;
 use crate::config::{
-    Config, Format, Level, Pem, PolicyAnswer, Protocol, ServerAddress, Store, StoreKind,
+    Config, Format, Level, Metered, Pem, PolicyAnswer, Protocol, ServerAddress, Store, StoreKind,
 };
+use crate::delivery::Push;
 use crate::demo::SampleApp;
 use crate::limit::{Clock, Micros, SystemClock};
 use crate::limiter::{Limiter, Shared};
+use crate::meter::Meters;
 use crate::metrics::Metrics;
 use crate::proxy::{ATTEMPTS_MAX, Cors, Phases, Proxy, State, Timeouts};
 use crate::reload::Reloader;
@@ -138,6 +140,8 @@ pub(crate) fn build(config: &Config) -> Result<State, String> {
         config.store.key_prefix.clone(),
         config.exempt_preflight,
     );
+    let upstreams = upstreams(config);
+    let meters = config.meters.iter().map(|metered| metered.meter.clone()).collect();
     Ok(State {
         clients: Clients {
             trusted_proxies: client.trusted_proxies.clone(),
@@ -149,7 +153,9 @@ pub(crate) fn build(config: &Config) -> Result<State, String> {
         identity_cache: config.identity.cache.into(),
         routes: Routes::new(config.routes.clone()).map_err(unbuildable)?,
         rules: rules.map_err(unbuildable)?,
-        upstreams: upstreams(config),
+        pushes: config.meters.iter().filter_map(|metered| push(metered, &upstreams)).collect(),
+        meters: Meters::new(meters).map_err(unbuildable)?,
+        upstreams,
         exemptions: Exemptions::new(config.exempt.clone()).map_err(unbuildable)?,
         deny_list: config.deny.clone(),
         enforcement: config.rollout.mode,
@@ -157,6 +163,18 @@ pub(crate) fn build(config: &Config) -> Result<State, String> {
         answers: Answers::new(config.answers.iter().map(answer).collect(), config.response.body),
         cors: Cors { origins: config.cors.origins.clone(), credentials: config.cors.credentials },
         access_log: config.log.access,
+    })
+}
+
+fn push(metered: &Metered, upstreams: &[Arc<Upstream>]) -> Option<Push> {
+    let push = metered.push.as_ref()?;
+    Some(Push {
+        meter: metered.meter.name.clone(),
+        upstream: Arc::clone(upstreams.get(push.upstream)?),
+        path: push.path.clone(),
+        host: push.host.clone(),
+        headers: push.headers.clone(),
+        every: push.every,
     })
 }
 

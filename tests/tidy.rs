@@ -22,15 +22,15 @@ const NESTING_MAX: usize = 4;
 /// that makes Pingora's peers. `cli` is at the root but opens no socket. Tests are free.
 const LAYERS: &str = "
 core     | limit                         | * |
-facts    | request client identity rules | pingora redis prometheus tokio toml clap | core
+facts    | request client identity rules meter | pingora redis prometheus tokio toml clap | core
 bodies   | body                          | pingora redis prometheus tokio toml clap http |
 input    | config                        | pingora redis prometheus tokio | core facts bodies
-effects  | store limiter                 | pingora http prometheus toml clap | core facts
+effects  | store limiter metering             | pingora http prometheus toml clap | core facts
 upstream | upstream                      | redis http prometheus toml clap | core
 output   | response metrics telemetry    | pingora redis tokio toml clap | core facts bodies
-rim      | guard proxy admin reload      | redis toml | core facts bodies input effects upstream output
+rim      | guard proxy admin reload delivery  | redis toml | core facts bodies input effects upstream output
 cli      | cli                           | pingora redis tokio | core facts input root
-root     | server demo explain main lib  | | core facts bodies input effects upstream output rim cli
+root     | server demo explain batches main lib  | | core facts bodies input effects upstream output rim cli
 ";
 /// What the header of a script has to state.
 const CONTRACT: [&str; 6] = ["KEYS", "ARGV", "Stored value", "Reply", "Atomicity", "Clock"];

@@ -10,8 +10,8 @@ use std::ops::Range;
 
 use super::secret::{self, Extent, MASK, PLACES, QUOTES};
 
-/// The sections that hold no secret. Every other one may: `[identity]`, `[store]`, and one whose
-/// name is mistyped.
+/// The sections that hold no secret. Every other one may: `[identity]`, `[meters]`, `[store]`, and
+/// one whose name is mistyped.
 const OPEN: [&str; 13] = [
     "admin",
     "client",
@@ -56,6 +56,22 @@ const HARMLESS: [&str; 26] = [
     "user_header",
     "value",
 ];
+/// The same in the sections of meters, which have other keys.
+const HARMLESS_OF_METERS: [&str; 10] = [
+    "every",
+    "export",
+    "host",
+    "max_items",
+    "methods",
+    "path",
+    "paths",
+    "unique_by",
+    "unique_for",
+    "upstream",
+];
+const METERS: &str = "meters";
+/// The section of a meter whose keys are names of the operator's choice.
+const HEADERS: &str = ".headers";
 /// Keys of private sections that name a file: harmless if it is a path that they hold.
 const FILES: [&str; 5] = ["ca", "certificate", "file", "jwks_file", "key_file"];
 const TLS: &str = "store.tls";
@@ -243,6 +259,9 @@ fn is_harmless(section: &str, key: &str, value: &str) -> bool {
     match (section, key) {
         // Before the first section it is not known whose key it is.
         ("", _) => false,
+        _ if root_of(section) == METERS => {
+            !section.ends_with(HEADERS) && HARMLESS_OF_METERS.contains(&key)
+        }
         ("identity.session", "key") => PLACES.iter().any(|place| value.contains(place)),
         (TLS, "key") => is_path(value),
         _ if FILES.contains(&key) => is_path(value),

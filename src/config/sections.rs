@@ -4,6 +4,7 @@ mod access;
 mod client;
 mod cors;
 mod identity;
+mod meters;
 mod networks;
 mod policies;
 mod response;
@@ -50,6 +51,9 @@ pub(super) fn read(mut root: Section<'_>, generation: u64) -> Config {
     );
     let exempt = access::exempt(root.table("exempt"), sources.user);
     let deny = access::deny(root.table("deny"));
+    let has_user = identity.has_user;
+    let nearby = meters::Surroundings { alone, has_user, upstreams: &upstreams };
+    let meters = meters::meters(&mut root, nearby);
     let rollout = rollout::rollout(root.table("rollout"));
     let (exempt_preflight, cors) = cors::cors(root.table("cors"));
     root.finish();
@@ -69,6 +73,7 @@ pub(super) fn read(mut root: Section<'_>, generation: u64) -> Config {
         exempt,
         deny,
         rollout,
+        meters,
         response,
         answers,
         files: Vec::new(),

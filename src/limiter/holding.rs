@@ -27,9 +27,10 @@ impl<C: Clock> Limiter<C> {
         self.local.permits().by_policy()
     }
 
-    /// Whether the shared store, if there is one, has been told of every permit given back.
-    pub fn all_permits_told(&self) -> bool {
-        self.local.permits().all_told()
+    /// Whether the shared store, if there is one, has been told of every permit given back and of
+    /// every cost.
+    pub fn all_told(&self) -> bool {
+        self.local.permits().all_told() && self.settling.is_done()
     }
 }
 

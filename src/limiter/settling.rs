@@ -8,7 +8,6 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::Mutex;
-use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use crate::limit::Settlement;
@@ -23,6 +22,8 @@ const CALL_MAX: usize = 128;
 pub(super) struct Settling {
     sender: Sender<Settlement>,
     receiver: Mutex<Receiver<Settlement>>,
+    /// Those that were sent and have not been counted.
+    open: AtomicU64,
     counts: [AtomicU64; 3],
 }
 
@@ -42,12 +43,21 @@ pub enum Fate {
 impl Settling {
     pub(super) fn new() -> Self {
         let (sender, receiver) = channel(WAITING_MAX);
-        Self { sender, receiver: Mutex::new(receiver), counts: Default::default() }
+        Self {
+            sender,
+            receiver: Mutex::new(receiver),
+            open: AtomicU64::new(0),
+            counts: Default::default(),
+        }
     }
 
     /// Puts a settlement on its way; gives it back if too many are.
     pub(super) fn send(&self, settlement: Settlement) -> Result<(), Settlement> {
-        self.sender.try_send(settlement).map_err(TrySendError::into_inner)
+        self.open.fetch_add(1, Ordering::Relaxed);
+        self.sender.try_send(settlement).map_err(|refused| {
+            self.done(1);
+            refused.into_inner()
+        })
     }
 
     /// The next ones that are to be carried out, of which there is at least one.
@@ -55,6 +65,16 @@ impl Settling {
         let mut next = Vec::new();
         self.receiver.lock().await.recv_many(&mut next, CALL_MAX).await;
         next
+    }
+
+    /// `settlements` have been carried out.
+    pub(super) fn done(&self, settlements: usize) {
+        self.open.fetch_sub(settlements as u64, Ordering::Relaxed);
+    }
+
+    /// Whether none is on its way.
+    pub(super) fn is_done(&self) -> bool {
+        self.open.load(Ordering::Relaxed) == 0
     }
 
     pub(super) fn count(&self, fate: Fate) {

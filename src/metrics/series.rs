@@ -70,7 +70,7 @@ pub(super) fn histogram(
     Ok(histogram)
 }
 
-fn full(name: &str) -> String {
+pub(super) fn full(name: &str) -> String {
     format!("sluicegate_{name}")
 }
 

@@ -71,7 +71,8 @@ async fn identify(
     let identity = &state.clients.identity;
     let enforcement = proxy.switch.applied(state.enforcement);
     let exempt = state.exemptions.of(view, &client).is_some();
-    if (exempt || enforcement == Enforcement::Off) && !identity.is_told() {
+    let counts = state.meters.ask_for_user(view);
+    if (exempt || enforcement == Enforcement::Off) && !identity.is_told() && !counts {
         // Nobody wants to know: made-up sessions are not looked up for nothing.
         ctx.client = Some(client);
         return Ok(None);

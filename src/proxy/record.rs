@@ -1,9 +1,10 @@
-//! The end of a request: what it cost, the metrics, the access line. Written from the verdict that
+//! The end of a request: what it cost, the metrics, its views, the access line. Written from the verdict that
 //! came back, however the request ended.
 
 use http::StatusCode;
 use pingora_proxy::Session;
 
+use super::count::count;
 use super::{Context, NO_ROUTE, Proxy};
 use crate::limit::{Clock, Verdict};
 use crate::metrics::Finished;
@@ -22,6 +23,7 @@ pub(super) fn record(proxy: &Proxy, session: &Session, ctx: &mut Context) {
     let took = now.since(ctx.started).into();
     let added = ctx.decided.map(|decided| decided.since(ctx.started).into());
     proxy.metrics.finished(Finished { route, status, took, added });
+    count(proxy, session, ctx, status);
     if !ctx.state.access_log {
         return;
     }

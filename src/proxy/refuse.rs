@@ -78,6 +78,18 @@ pub(super) async fn write(
     session.write_response_body(Some(Bytes::from(body)), true).await
 }
 
+/// The word of a metric for what an upstream failed by.
+pub(super) fn failure_kind(error: &Error) -> &'static str {
+    match error.etype() {
+        ErrorType::ConnectTimedout => "connect-timeout",
+        ErrorType::ReadTimedout | ErrorType::WriteTimedout => "timeout",
+        ErrorType::ConnectRefused | ErrorType::ConnectNoRoute | ErrorType::ConnectError => {
+            "connect"
+        }
+        _ => "broken",
+    }
+}
+
 /// The status for a request that could not be proxied; nothing if there is nobody to answer.
 pub(super) fn status_of(error: &Error) -> Option<StatusCode> {
     if let ErrorType::HTTPStatus(code) = error.etype() {

@@ -11,6 +11,7 @@ use pingora_proxy::HttpProxy;
 use tokio::time::timeout;
 
 use super::signals::end_when_idle;
+use crate::delivery::Delivery;
 use crate::proxy::{Phases, Proxy};
 use crate::upstream::Upstream;
 
@@ -50,6 +51,11 @@ impl Gateway {
         tokio::spawn(async move { limiter.supervise().await });
         let limiter = Arc::clone(&self.proxy.limiter);
         tokio::spawn(async move { limiter.penalize().await });
+        if let Some(redis) = self.proxy.limiter.redis() {
+            let (metering, store) = (Arc::clone(&self.proxy.metering), Arc::clone(redis));
+            tokio::spawn(async move { metering.run(&store).await });
+            tokio::spawn(Delivery::new(Arc::clone(&self.proxy), Arc::clone(redis)).run());
+        }
         let resolved = async {
             for upstream in &state.upstreams {
                 upstream.resolved().await;

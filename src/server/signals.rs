@@ -24,8 +24,8 @@ const LAME_DUCK: Duration = Duration::from_millis(500);
 const LOOK_AT_FILES_EVERY: Duration = Duration::from_millis(500);
 /// How often a drain looks whether the last request has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
-/// How long a gateway that ends goes on telling Redis of the permits that it has given back.
-const TELLING_MAX: Duration = Duration::from_millis(500);
+/// Longest wait at the end until Redis knows the last: what was given back, costs and views.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// A request that arrived just as the listeners closed may not be counted yet: so many looks in a
 /// row must find none.
 const IDLE_LOOKS: u32 = 3;
@@ -74,19 +74,19 @@ pub(super) async fn end_when_idle(proxy: Arc<Proxy>, mut shutdown: ShutdownWatch
     }
     // Only now: the signal that began it all is not the second one.
     let mut stops = Stops::listen();
-    let in_flight = proxy.metrics.in_flight();
     let idle = async {
         let (mut looks, mut idle) = (interval(LOOK_EVERY), 0);
         while idle < IDLE_LOOKS {
             looks.tick().await;
-            idle = if in_flight.get() == 0 { idle + 1 } else { 0 };
+            idle = if proxy.metrics.in_flight().get() == 0 { idle + 1 } else { 0 };
         }
-        let all_told = async {
-            while !proxy.limiter.all_permits_told() {
+        let told = async {
+            while !proxy.limiter.all_told() {
                 looks.tick().await;
             }
         };
-        let _ = timeout(TELLING_MAX, all_told).await;
+        let last = async { tokio::join!(told, proxy.metering.flushed()) };
+        let _ = timeout(LAST_WORDS, last).await;
     };
     tokio::select! {
         () = idle => std::process::exit(0),

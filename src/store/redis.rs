@@ -11,6 +11,8 @@
 
 mod address;
 mod advice;
+mod count;
+mod export;
 mod fault;
 mod heartbeat;
 mod hint;
@@ -44,6 +46,8 @@ use crate::limit::{
 };
 
 pub use address::Address;
+pub use count::{Counted, Counting, Sighting};
+pub use export::{Batch, Closed, PENDING_MAX, Standing};
 pub use fault::{Fault, FaultKind};
 use link::Link;
 use restore::Debts;
@@ -57,6 +61,7 @@ pub struct RedisStore {
     client: Client,
     timeout: Duration,
     clock: Arc<dyn Clock>,
+    key_prefix: String,
     probe: Check,
     link: ArcSwapOption<Link>,
     breaker: Mutex<Breaker>,
@@ -113,6 +118,7 @@ impl RedisStore {
         Ok(Self {
             client: address.client().map_err(SetupError::Address)?,
             timeout,
+            key_prefix: key_prefix.to_owned(),
             probe: probe(key_prefix).map_err(SetupError::Probe)?,
             link: ArcSwapOption::empty(),
             breaker: Mutex::new(Breaker::new(clock.now())),
@@ -246,6 +252,11 @@ impl fmt::Debug for RedisStore {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A key of a meter: all of them in one slot of a cluster.
+fn meter_key(key_prefix: &str, meter: &str, what: &str) -> String {
+    format!("{key_prefix}:{{meter:{meter}}}:{what}")
 }
 
 fn probe(key_prefix: &str) -> Result<Check, LimitError> {

@@ -1,6 +1,7 @@
 //! The configuration: what is read, and what is said of every mistake.
 
 mod invalid;
+mod meters;
 mod mutated;
 mod secrets;
 mod tls;

@@ -1,8 +1,8 @@
 //! The examples, as they stand: each loaded, put in front of an application, and each of its limits
 //! driven to its edge and past it, for two users and two addresses.
 
-mod address;
-mod tokens;
+pub(crate) mod address;
+pub(crate) mod tokens;
 mod user;
 
 use std::fs;
@@ -17,7 +17,7 @@ use crate::support::gateway::Gateway;
 use crate::support::redis::RedisServer;
 
 /// A secret that signs tokens here, and only here.
-const SECRET: &str = "a-secret-of-the-tests-and-of-nobody-else";
+pub(crate) const SECRET: &str = "a-secret-of-the-tests-and-of-nobody-else";
 /// The two addresses: the whole of 127.0.0.0/8 is this machine's own.
 const ADDRESSES: [Ipv4Addr; 2] = [Ipv4Addr::LOCALHOST, Ipv4Addr::new(127, 0, 0, 2)];
 

@@ -30,6 +30,7 @@ mod faults;
 mod identity;
 mod lies;
 mod memory;
+mod meters;
 mod operate;
 mod outage;
 mod penalties;

@@ -17,8 +17,16 @@ pub(super) static PERMITS: Script = Script::new(script::PERMITS_SOURCE);
 /// Counts the gateways.
 pub(super) static HEARTBEAT: Script = Script::new(include_str!("../../../lua/heartbeat.lua"));
 
+/// Counts views.
+pub(super) static METER: Script = Script::new(include_str!("../../../lua/meter.lua"));
+/// Makes batches of what was counted.
+pub(super) static EXPORT: Script = Script::new(include_str!("../../../lua/export.lua"));
+/// Says which gateway hands them over.
+pub(super) static LEASE: Script = Script::new(include_str!("../../../lua/lease.lua"));
+
 /// All of them.
-pub(super) static ALL: [&Script; 6] = [&DECIDE, &RESTORE, &SETTLE, &PENALIZE, &PERMITS, &HEARTBEAT];
+pub(super) static ALL: [&Script; 9] =
+    [&DECIDE, &RESTORE, &SETTLE, &PENALIZE, &PERMITS, &HEARTBEAT, &METER, &EXPORT, &LEASE];
 
 /// A script.
 pub(super) struct Script {

@@ -6,30 +6,41 @@ use super::{decided, gateway, redis_decides, set_user};
 use crate::identity::scene::{ask, bearer, claims, head};
 use crate::identity::token::Signer;
 use crate::support::app::App;
+use crate::support::gateway::Gateway;
 use crate::support::redis::{RedisServer, wait_until};
 
 const DOCUMENT: &str = include_str!("../../../docs/operating.md");
 const PASSWORD: &str = "hunter2";
 
-/// The documented lines behind `ACL SETUSER`: what every gateway needs, and what look-ups need.
-fn lines() -> [&'static str; 2] {
+/// The documented lines behind `ACL SETUSER`: what every gateway needs, what look-ups need, and what
+/// meters need.
+fn lines() -> [&'static str; 3] {
     let lines = DOCUMENT.lines().filter_map(|line| line.strip_prefix("ACL SETUSER "));
     let lines: Vec<&str> = lines.collect();
-    lines.try_into().expect("docs/operating.md shows two lines")
+    lines.try_into().expect("docs/operating.md shows three lines")
 }
 
 /// The words of the first, with a password put in.
 fn documented() -> Vec<String> {
-    let [line, _] = lines();
+    let [line, ..] = lines();
     assert!(line.contains(">PASSWORD"), "{line}");
     line.replace("PASSWORD", PASSWORD).split(' ').map(str::to_owned).collect()
 }
 
 /// The words of the second, without the name.
 fn documented_for_look_ups() -> Vec<&'static str> {
-    let [first, second] = lines().map(|line| line.split(' ').collect::<Vec<_>>());
-    assert_eq!(first[0], second[0], "both are about one user");
-    second[1..].to_vec()
+    documented_besides(1)
+}
+
+/// The words of the third, without the name.
+fn documented_for_meters() -> Vec<&'static str> {
+    documented_besides(2)
+}
+
+fn documented_besides(line: usize) -> Vec<&'static str> {
+    let lines = lines().map(|line| line.split(' ').collect::<Vec<_>>());
+    assert_eq!(lines[0][0], lines[line][0], "all are about one user");
+    lines[line][1..].to_vec()
 }
 
 /// A Redis with the documented user and `more` of its rights, and the URL for that user.
@@ -185,4 +196,51 @@ fn the_documented_rights_for_look_ups_are_enough_and_each_is_needed() {
         let line = log.lines().find(|line| line.contains("cannot look up a session"));
         assert!(line.is_some_and(|line| line.contains(right)), "{log}");
     }
+}
+
+/// A gateway that counts and pushes, for the user with the rights of meters and `more`.
+fn metered(more: &[&str]) -> (RedisServer, App, Gateway) {
+    let words = documented_for_meters();
+    let words: Vec<&str> = words.iter().chain(more).copied().collect();
+    let ((redis, url), app) = (redis_with_user(&words), App::start());
+    let meters = "[meters.views]\npaths = [\"/s/*\"]\nunique_by = \"ip\"\nunique_for = \"1s\"\n\
+         export = \"push\"\n[meters.views.push]\nupstream = \"app\"\npath = \"/in\"\n\
+         every = \"1s\"\n[meters.pulled]\npaths = [\"/s/*\"]\nunique_by = \"none\"\n";
+    let gateway = gateway(&app, &url, meters);
+    gateway.wait_for_store("up");
+    (redis, app, gateway)
+}
+
+#[test]
+fn the_documented_rights_for_meters_are_enough() {
+    let (redis, app, gateway) = metered(&[]);
+    // Also what is cleaned up: a mark that has run down.
+    for story in ["/s/1", "/s/2"] {
+        assert_eq!(gateway.get(story).status(), 200);
+        let pushed = || app.seen().iter().filter(|seen| seen.target == "/in").count();
+        let before = pushed();
+        wait_until("a batch", || pushed() > before);
+    }
+    let run = |words: &[&str]| {
+        let mut command = std::process::Command::new(crate::support::gateway::BINARY);
+        command.args(["meters", "--config"]).arg(gateway.config()).args(words);
+        let output = command.output().expect("the binary runs");
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).expect("text")
+    };
+    assert!(run(&[]).contains("pulled"));
+    let batch: serde_json::Value = serde_json::from_str(&run(&["export", "pulled"])).expect("JSON");
+    run(&["ack", "pulled", batch["batch"].as_str().expect("a name")]);
+    assert_eq!(run(&["export", "pulled"]), "");
+    assert_eq!(refusals(&redis), "", "nothing was even tried in vain");
+}
+
+#[test]
+fn a_missing_right_for_meters_is_named_and_limits_go_on() {
+    let (_redis, _app, gateway) = metered(&["-hincrby"]);
+    assert_eq!(gateway.get("/s/1").status(), 200);
+    wait_until("the warning", || gateway.log().contains("count views"));
+    assert!(gateway.log().contains("hincrby"), "{}", gateway.log());
+    assert_eq!([gateway.get("/").status(), gateway.get("/").status()], [200, 429]);
+    assert_eq!(gateway.metric("sluicegate_decisions_total", &["provenance=\"redis\""]), 3.0);
 }

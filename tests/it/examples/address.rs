@@ -33,8 +33,8 @@ fn a_federated_social_server() {
     assert_eq!(example.gateway.readiness()["store"]["state"], "up");
 }
 
-/// Its Redis wants TLS and a password.
-fn story_site(switch: &str) -> Example {
+/// A Redis that wants TLS and a password, its URL, and who has signed its certificate.
+pub(crate) fn redis_of_the_story_site() -> (RedisServer, String, Authority) {
     let authority = Authority::new();
     authority.sign("redis", &["127.0.0.1"]);
     let port = free_port().to_string();
@@ -54,13 +54,19 @@ fn story_site(switch: &str) -> Example {
     ]);
     redis.reserve_admin();
     redis.command::<()>(&["CONFIG", "SET", "requirepass", "hunter2"]);
+    (redis, format!("rediss://:hunter2@127.0.0.1:{port}"), authority)
+}
+
+fn story_site(switch: &str) -> Example {
+    let (redis, url, authority) = redis_of_the_story_site();
+    let ca = authority.path("ca.pem");
     let variables = [
         ("PROXY", "127.0.0.0/8"),
         ("SESSION_SECRET", SECRET),
         ("REDIS_CA", ca.as_str()),
         ("SWITCH_FILE", switch),
+        ("VIEWS_TOKEN", "a-token-of-the-tests"),
     ];
-    let url = format!("rediss://:hunter2@127.0.0.1:{port}");
     Example::beside("story-site", redis, &url, &variables)
 }
 

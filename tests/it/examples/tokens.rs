@@ -13,13 +13,13 @@ use super::{ADDRESSES, Example, Person, SECRET};
 use crate::support::app::App;
 
 /// What a token says of a user for an hour.
-pub(super) fn claims(user: &str) -> Value {
+pub(crate) fn claims(user: &str) -> Value {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
     json!({"sub": user, "exp": now + 3_600, "jti": format!("token-of-{user}")})
 }
 
 /// A token signed with the examples' secret.
-pub(super) fn signed(claims: &Value) -> String {
+pub(crate) fn signed(claims: &Value) -> String {
     let key = EncodingKey::from_secret(SECRET.as_bytes());
     encode(&Header::new(Algorithm::HS256), claims, &key).expect("a token")
 }

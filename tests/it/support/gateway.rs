@@ -100,6 +100,11 @@ impl Gateway {
         kibibytes.expect("a size") * 1024
     }
 
+    /// Its configuration file.
+    pub(crate) fn config(&self) -> PathBuf {
+        self.folder.join("gateway.toml")
+    }
+
     pub(crate) fn public(&self) -> SocketAddr {
         self.public
     }
