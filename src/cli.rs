@@ -10,7 +10,7 @@ use http::{HeaderName, HeaderValue, Method};
 
 use crate::config::{Config, LoadError, Problem};
 use crate::explain::{self, Described};
-use crate::{demo, server};
+use crate::{demo, replay, server};
 
 /// The configuration where none is named.
 const CONFIG_DEFAULT: &str = "gateway.toml";
@@ -40,6 +40,8 @@ enum Command {
     Demo,
     /// Say what would become of a request: its client, user, route, rules, policies and keys
     Explain(Request),
+    /// Say whom the limits would have refused, by access logs; nothing is asked and nothing charged
+    Replay(replay::Options),
 }
 
 /// A request that is described and not made.
@@ -72,6 +74,7 @@ impl Cli {
             Command::Check => check(&path),
             Command::Demo => run_demo(self.config),
             Command::Explain(request) => explain_request(&path, request),
+            Command::Replay(options) => run_replay(&path, &options),
         };
         match result {
             Ok(()) => ExitCode::SUCCESS,
@@ -128,6 +131,11 @@ fn explain_request(path: &Path, request: Request) -> Result<(), String> {
         Some(fault) => Err(format!("\nerror: how the keys stand is not known: {fault}")),
         None => Ok(()),
     }
+}
+
+fn run_replay(path: &Path, options: &replay::Options) -> Result<(), String> {
+    let config = load(path)?;
+    replay::run(&config, options).map_err(|reason| format!("error: {reason}"))
 }
 
 fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {

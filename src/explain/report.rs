@@ -177,7 +177,8 @@ fn matcher(rule: &Rule) -> String {
     text
 }
 
-fn limit(limited: &PartitionedPolicy, policy: &Policy) -> String {
+/// A policy's limit in words.
+pub(crate) fn limit(limited: &PartitionedPolicy, policy: &Policy) -> String {
     let limit = &policy.limit;
     let quota = limit.quota();
     let window = spell_duration(quota.window().into());
@@ -194,7 +195,8 @@ fn limit(limited: &PartitionedPolicy, policy: &Policy) -> String {
     }
 }
 
-fn divided(partition: &Partition) -> String {
+/// What divides it, in words.
+pub(crate) fn divided(partition: &Partition) -> String {
     let words: Vec<String> = partition.words().iter().map(ToString::to_string).collect();
     if words.is_empty() {
         "for everyone together".to_owned()

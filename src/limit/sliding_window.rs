@@ -79,6 +79,11 @@ impl SlidingWindow {
         self
     }
 
+    /// The same limit with `units` a window.
+    pub fn with_units(&self, units: u64) -> Result<Self, LimitError> {
+        Ok(Self { quota: Quota::new(units, self.quota.window())?, ..*self })
+    }
+
     /// The quota.
     pub const fn quota(&self) -> &Quota {
         &self.quota

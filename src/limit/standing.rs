@@ -2,7 +2,7 @@
 //! questions about it, charges it, and turns it back into a state.
 
 use super::calendar::{Calendar, Count, Tally};
-use super::quota::Quota;
+use super::quota::{LimitError, Quota};
 use super::sliding_window::{Live, Log, SlidingWindow};
 use super::time::{Micros, Timestamp};
 use super::token_bucket::{Debt, Tat, TokenBucket};
@@ -64,6 +64,15 @@ impl Limit {
         }
     }
 
+    /// Its name in the configuration.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::TokenBucket(_) => "token-bucket",
+            Self::SlidingWindow(_) => "sliding-window",
+            Self::Calendar(_) => "calendar",
+        }
+    }
+
     /// The letter that ends the key and names the algorithm to the script.
     pub const fn letter(&self) -> char {
         match self {
@@ -90,6 +99,16 @@ impl Limit {
             Self::SlidingWindow(window) => Self::SlidingWindow(window.among(shares)),
             Self::Calendar(calendar) => Self::Calendar(calendar.among(shares)),
         }
+    }
+
+    /// The same limit with another quota: window, resolution, period and the ratio of the burst to
+    /// the quota stay.
+    pub fn with_units(self, units: u64) -> Result<Self, LimitError> {
+        Ok(match self {
+            Self::TokenBucket(bucket) => Self::TokenBucket(bucket.with_units(units)?),
+            Self::SlidingWindow(window) => Self::SlidingWindow(window.with_units(units)?),
+            Self::Calendar(calendar) => Self::Calendar(calendar.with_units(units)?),
+        })
     }
 
     /// How `stored` stands at `now`. A state of another algorithm counts as absent.
