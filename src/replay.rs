@@ -22,9 +22,8 @@ mod trial;
 mod verdicts;
 
 use std::cell::Cell;
-use std::fmt::Display;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -172,9 +171,14 @@ impl Replay {
 }
 
 /// Why a file ends before its end.
-fn cut_short(read: &Read, error: &dyn Display) -> String {
+fn cut_short(read: &Read, error: &io::Error) -> String {
     let Read { name, lines, .. } = read;
-    format!("{name}: it cannot be read on after {lines} lines: {error}")
+    match error.kind() {
+        ErrorKind::UnexpectedEof => {
+            format!("{name}: the gzip data ends too early, after {lines} lines")
+        }
+        _ => format!("{name}: it cannot be read on after {lines} lines: {error}"),
+    }
 }
 
 const _: () = assert!(LINE_MAX == 64 * 1024, "the message says so");

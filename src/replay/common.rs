@@ -144,11 +144,11 @@ mod tests {
     #[test]
     fn escapes_of_both_servers_are_undone() {
         let line = format!(
-            "{START}\"GET /a\\x22b?c=\\\"d HTTP/1.1\" 404 - \"-\" \"a \\\\ \\\"b\\x22 \\xc3\\xa9\""
+            "{START}\"GET /a\\x22b\\\"c?d HTTP/1.1\" 404 - \"-\" \"a \\\\ \\\"b\\x22 \\xc3\\xa9\""
         );
         let (combined, entry) = read(line.as_bytes()).unwrap();
         assert!(combined);
-        assert_eq!(entry.head.uri.to_string(), "/a\"b?c=\"d");
+        assert_eq!(entry.head.uri.to_string(), "/a\"b\"c?d");
         assert_eq!(entry.head.headers[USER_AGENT].as_bytes(), "a \\ \"b\" \u{e9}".as_bytes());
         assert!(!entry.head.headers.contains_key(REFERER));
         assert_eq!((entry.user.as_slice(), entry.status), (&b"ann lee"[..], Some(404)));

@@ -5,7 +5,8 @@ use std::net::IpAddr;
 
 use http::header::HOST;
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Method, Request, Uri};
+use http::{HeaderName, HeaderValue, Method, Request};
+use pingora_http::RequestHeader;
 
 use crate::limit::{Micros, Timestamp};
 use crate::request::is_plain_target;
@@ -35,6 +36,7 @@ pub(super) struct Entry {
     pub(super) plain: bool,
     /// Method, target and header fields.
     pub(super) head: Parts,
+    target: RequestHeader,
 }
 
 // === impl Entry ===
@@ -42,6 +44,7 @@ pub(super) struct Entry {
 impl Entry {
     /// An entry that nothing has been read into.
     pub(super) fn new() -> Self {
+        let head = Request::new(()).into_parts().0;
         Self {
             peer: IpAddr::from([0, 0, 0, 0]),
             time: Timestamp::EPOCH,
@@ -49,7 +52,8 @@ impl Entry {
             status: None,
             took: None,
             plain: true,
-            head: Request::new(()).into_parts().0,
+            target: RequestHeader::from(head.clone()),
+            head,
         }
     }
 
@@ -77,12 +81,12 @@ impl Entry {
     /// Takes method and target.
     pub(super) fn request(&mut self, method: Method, target: &[u8]) {
         self.head.method = method;
-        self.plain = is_plain_target(&self.head.method, target);
-        // As the proxy reads it: what is no text is matched as nearly as can be.
-        let target = String::from_utf8_lossy(target);
-        match Uri::try_from(&*target) {
-            Ok(uri) => self.head.uri = uri,
-            Err(_) => self.plain = false,
+        // Read by whom the gateway has it read; bytes that are no text do not get so far.
+        self.plain = std::str::from_utf8(target).is_ok()
+            && self.target.set_raw_path(target).is_ok()
+            && is_plain_target(&self.head.method, self.target.raw_path());
+        if self.plain {
+            self.head.uri = self.target.uri.clone();
         }
     }
 

@@ -32,6 +32,7 @@ mod operate;
 mod outage;
 mod people;
 mod proxying;
+mod replay;
 mod return_to_redis;
 mod rules;
 mod scripts;
