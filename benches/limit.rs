@@ -42,7 +42,7 @@ fn policy(name: String, limit: Limit) -> Arc<Policy> {
 }
 
 fn check(policy: &Arc<Policy>, subject: &str) -> Check {
-    Check { policy: Arc::clone(policy), key: Key::new("sg", subject, policy), cost: 1 }
+    Check::new(Arc::clone(policy), Key::new("sg", subject, policy), 1)
 }
 
 /// One read, decision and charge, without a store.

@@ -66,6 +66,16 @@ function calendar.charge(standing, cost)
   standing.used = standing.used + cost
 end
 
+-- Charges `cost` units, or as many as there is room for.
+function calendar.fill(standing, cost)
+  standing.used = standing.used + math.max(0, math.min(cost, standing.quota - standing.used))
+end
+
+-- Gives `units` units back that were charged in the period that ends at `till`.
+function calendar.refund(standing, units, _, till)
+  if standing.last == till then standing.used = math.max(0, standing.used - units) end
+end
+
 -- Returns the value to store and the microseconds until it says no more than its absence would.
 function calendar.write(standing)
   local ttl = standing.last - standing.now

@@ -1,4 +1,4 @@
--- decide: all checks of a list of requests in one atomic step; the Rust twin is `settle` in
+-- decide: all checks of a list of requests in one atomic step; the Rust twin is `decide` in
 -- src/limit/decision.rs. The file is loaded behind those of the algorithms.
 --
 -- KEYS          every key that the requests speak of, each once.

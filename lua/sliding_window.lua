@@ -107,6 +107,11 @@ function sliding_window.charge(standing, cost)
   standing.used, standing.added = standing.used + cost, standing.added + cost
 end
 
+-- Charges `cost` units, or as many as there is room for.
+function sliding_window.fill(standing, cost)
+  sliding_window.charge(standing, math.max(0, math.min(cost, standing.quota - standing.used)))
+end
+
 -- Returns the value to store and the microseconds until it says no more than its absence would.
 function sliding_window.write(standing)
   local present, width = standing.present, standing.width
@@ -138,22 +143,42 @@ local function live(standing)
   return units
 end
 
--- The worse of a standing and the value `seen`, and the value `charged` on top, room or not.
-function sliding_window.merge(standing, seen, charged)
-  local function read(value)
-    return live(sliding_window.read(value, standing.now, standing.quota, standing.window, standing.tick))
-  end
-  local units, ticks, counts, total = live(standing), {}, {}, 0
-  for index, count in pairs(read(seen)) do units[index] = math.max(units[index] or 0, count) end
-  for index, count in pairs(read(charged)) do units[index] = (units[index] or 0) + count end
+-- Makes `units`, by tick, what counts in a standing.
+local function rebuild(standing, units)
+  local ticks, counts, total = {}, {}, 0
   for index in pairs(units) do ticks[#ticks + 1] = index end
-  if #ticks == 0 then return end
   table.sort(ticks)
   for i = 1, #ticks do
     total = math.min(total + units[ticks[i]], count_modulus(6) - 1)
     counts[i] = total
   end
+  standing.used, standing.added, standing.value = total, 0, nil
+  standing.before, standing.total = 0, total
+  if #ticks == 0 then return end
   local width = math.max(total < count_modulus(3) and 3 or 6, standing.width)
-  standing.value = assemble(standing, width, ticks, counts, #ticks)
-  standing.used = total
+  local value = assemble(standing, width, ticks, counts, #ticks)
+  find_live(standing, value, width, ticks[#ticks], #ticks)
+end
+
+-- Takes `units` units out of the tick of `at`, as far as they are there.
+function sliding_window.refund(standing, units, at)
+  local index, counted = math.ceil(at / standing.tick), live(standing)
+  if standing.added > 0 then
+    counted[standing.present] = (counted[standing.present] or 0) + standing.added
+  end
+  if not counted[index] then return end
+  counted[index] = math.max(0, counted[index] - units)
+  if counted[index] == 0 then counted[index] = nil end
+  rebuild(standing, counted)
+end
+
+-- The worse of a standing and the value `seen`, and the value `charged` on top, room or not.
+function sliding_window.merge(standing, seen, charged)
+  local function read(value)
+    return live(sliding_window.read(value, standing.now, standing.quota, standing.window, standing.tick))
+  end
+  local units = live(standing)
+  for index, count in pairs(read(seen)) do units[index] = math.max(units[index] or 0, count) end
+  for index, count in pairs(read(charged)) do units[index] = (units[index] or 0) + count end
+  rebuild(standing, units)
 end

@@ -46,6 +46,18 @@ function token_bucket.charge(standing, cost)
   standing.debt = standing.debt + cost * standing.unit
 end
 
+-- Charges `cost` units, or as many as make the debt full.
+function token_bucket.fill(standing, cost)
+  standing.debt = math.min(standing.debt + cost * standing.unit, standing.cap)
+end
+
+-- Gives `units` units of a charge back that was the last to be paid off, at `till`: as far as that
+-- is still ahead.
+function token_bucket.refund(standing, units, _, till)
+  local unpaid = math.max(0, till - standing.now) * standing.parts
+  standing.debt = math.max(0, standing.debt - math.min(units * standing.unit, unpaid))
+end
+
 -- Returns the value to store and the microseconds until it says no more than its absence would.
 function token_bucket.write(standing)
   local debt, parts = standing.debt, standing.parts

@@ -10,6 +10,7 @@ use pingora_core::apps::http_app::ServeHttp;
 use pingora_core::protocols::http::ServerSession;
 use serde_json::{Value, json};
 
+use crate::limiter::Fate;
 use crate::metrics::{LocalReading, StoreReading};
 use crate::proxy::Proxy;
 use crate::store::breaker::Position;
@@ -60,6 +61,7 @@ impl Admin {
         let local = LocalReading {
             entries: self.proxy.limiter.local_entries(),
             instances: self.proxy.limiter.instances(),
+            settled: Fate::ALL.map(|fate| (fate.name(), self.proxy.limiter.settled(fate))),
         };
         Page {
             status: StatusCode::OK,

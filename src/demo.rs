@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST};
-use http::{HeaderValue, Response};
+use http::{HeaderValue, Method, Response, StatusCode};
 use pingora_core::apps::http_app::ServeHttp;
 use pingora_core::protocols::http::ServerSession;
 use redis::{ConnectionAddr, IntoConnectionInfo};
@@ -16,7 +16,10 @@ use crate::server::Extras;
 /// How long a Redis on this machine may take to accept a connection.
 const REDIS_TIMEOUT: Duration = Duration::from_millis(300);
 
-/// The sample application: it says what it was asked and by whom.
+/// What signs in to the sample application, by POST to /login.
+const RIGHT_PASSWORD: &str = "password=sesame";
+
+/// The sample application: it says what it was asked and by whom, and who may sign in.
 #[derive(Debug)]
 pub struct SampleApp;
 
@@ -42,10 +45,12 @@ fn greeting(public: SocketAddr, admin: SocketAddr, app: SocketAddr, store: &str)
     format!(
         "\nSluicegate listens on http://{public}, in front of a sample application on {app}.\n\
          {store}\n\n\
-         Try, in another terminal: an answer with its limits; five sign-ins a minute used up; the refusal:\n\n  \
+         Try, in another terminal: an answer with its limits; five wrong\n\
+         passwords a minute; the refusal; in a minute the right one, which is not counted:\n\n  \
          curl -i http://{public}/hello\n  \
          for i in $(seq 6); do curl -s -o /dev/null -w '%{{http_code}}\\n' -X POST http://{public}/login; done\n  \
-         curl -i -X POST http://{public}/login\n\n\
+         curl -i -X POST http://{public}/login\n  \
+         curl -i -X POST http://{public}/login -d {RIGHT_PASSWORD}\n\n\
          Metrics are on http://{admin}/metrics. Stop with Ctrl-C."
     )
 }
@@ -79,6 +84,11 @@ fn resolve(host: &str, port: u16) -> Option<SocketAddr> {
 #[async_trait]
 impl ServeHttp for SampleApp {
     async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
+        let signs_in = {
+            let head = session.req_header();
+            head.method == Method::POST && head.uri.path() == "/login"
+        };
+        let refused = signs_in && !knows_password(session).await;
         let head = session.req_header();
         let field = |name: &str| {
             let value = head.headers.get(name).and_then(|value| value.to_str().ok());
@@ -94,9 +104,17 @@ impl ServeHttp for SampleApp {
         );
         let length = HeaderValue::from(body.len());
         let mut response = Response::new(body.into_bytes());
+        if refused {
+            *response.status_mut() = StatusCode::UNAUTHORIZED;
+        }
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
         headers.insert(CONTENT_LENGTH, length);
         response
     }
+}
+
+/// Whether the first bytes of the body are the right password.
+async fn knows_password(session: &mut ServerSession) -> bool {
+    matches!(session.read_request_body().await, Ok(Some(body)) if body == RIGHT_PASSWORD.as_bytes())
 }

@@ -17,7 +17,7 @@ use crate::config::{Config, StoreKind};
 use crate::identity::lookup::{Answer, Lookup, Question, Unanswered};
 use crate::limit::{Check, Standing, SystemClock, Timestamp};
 use crate::proxy::State;
-use crate::request::{RequestView, is_plain_target};
+use crate::request::{RequestView, is_plain_host, is_plain_target};
 use crate::rules::{Asked, Enforcement};
 use crate::server;
 use crate::store::redis::RedisStore;
@@ -90,6 +90,10 @@ async fn explained(config: &Config, described: &Described) -> Result<Explanation
         report.refused(400, "the request target is not a path");
         return Ok(report.finish(None));
     }
+    if !is_plain_host(&head.headers) {
+        report.refused(400, "the Host header names no host");
+        return Ok(report.finish(None));
+    }
     let view = RequestView::of(&head);
     let client = state.clients.locate(described.peer, view.headers());
     report.client(&view, &client);
@@ -121,9 +125,9 @@ async fn explained(config: &Config, described: &Described) -> Result<Explanation
         enforcement: enforced,
         now: store.now(),
     };
-    let checks = state.rules.evaluate(&asked);
-    let stored = store.inspect(&checks).await;
-    report.policies(&checks, &state.rules, &stored);
+    let demand = state.rules.evaluate(&asked);
+    let stored = store.inspect(&demand.checks).await;
+    report.policies(&demand, &state.rules, &stored);
     if identity.rejects_invalid && enforced == Enforcement::Full && found.is_forgery() {
         report.refused(401, "if the limits let it pass: `identity.on_invalid` is `reject`");
     }

@@ -5,6 +5,7 @@
 //! here and recorded as provenance, never returned as an error.
 
 mod asking;
+mod settling;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +13,9 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use crate::limit::decision::Outcome;
-use crate::limit::{Check, Clock, Decision, Micros, OnStoreError, Provenance, Timestamp, Verdict};
+use crate::limit::{
+    Check, Clock, Decision, Micros, OnStoreError, Provenance, Settlement, Timestamp, Verdict,
+};
 use crate::store::answers::AnswerCache;
 use crate::store::deny_cache::{DenyCache, Known, Turn};
 use crate::store::local::LocalStore;
@@ -20,6 +23,8 @@ use crate::store::redis::{FaultKind, RedisStore};
 use crate::store::script::Answer;
 
 pub use asking::{Asking, Guard};
+pub use settling::Fate;
+use settling::Settling;
 
 /// The decision path over the stores.
 #[derive(Debug)]
@@ -28,6 +33,7 @@ pub struct Limiter<C> {
     local: LocalStore,
     clock: C,
     expected_instances: Option<u64>,
+    settling: Settling,
 }
 
 /// Whether Redis is to be asked.
@@ -58,13 +64,13 @@ impl<C: Clock> Limiter<C> {
     ///
     /// `local` takes this gateway's share of every quota: one of `expected_instances`, or else of
     /// as many as were last counted.
-    pub const fn new(
+    pub fn new(
         shared: Option<Shared>,
         local: LocalStore,
         clock: C,
         expected_instances: Option<u64>,
     ) -> Self {
-        Self { shared, local, clock, expected_instances }
+        Self { shared, local, clock, expected_instances, settling: Settling::new() }
     }
 
     /// Look-ups for one request, whose answers are used again for `longest`. Before the first one
@@ -78,10 +84,10 @@ impl<C: Clock> Limiter<C> {
     pub fn remembered(&self, checks: &[Check]) -> Option<Verdict> {
         let shared = self.shared.as_ref()?;
         let now = self.clock.now();
-        let enforced = checks.iter().filter(|check| check.policy.enforced());
-        let denied = enforced.filter_map(|check| {
+        let enforced = checks.iter().enumerate().filter(|(_, check)| check.policy.enforced());
+        let denied = enforced.filter_map(|(place, check)| {
             let decision = shared.deny_cache.denial(check, now)?;
-            Some(outcome(check, decision, Provenance::DenyCache))
+            Some(outcome(place, check, decision, Provenance::DenyCache))
         });
         let denied: Vec<Outcome> = denied.collect();
         (!denied.is_empty()).then(|| Verdict::new(denied))
@@ -117,11 +123,58 @@ impl<C: Clock> Limiter<C> {
         verdict
     }
 
-    /// Keeps the shared store connected, if there is one, for as long as the process runs.
+    /// Settles a check of which `by` has taken what the receipt says. Nobody waits for it: it may be
+    /// some moments until the next decision meets it.
+    pub fn settle(&self, settlement: Settlement, by: Provenance) {
+        if settlement.adjustment().is_none() {
+            return;
+        }
+        if by != Provenance::Redis {
+            return self.settle_here(&settlement, Fate::Local);
+        }
+        if let Err(settlement) = self.settling.send(settlement) {
+            self.settle_without_store(&settlement);
+        }
+    }
+
+    /// Keeps the shared store connected, if there is one, and carries out what is to be settled
+    /// there, for as long as the process runs.
     pub async fn supervise(&self) {
         if let Some(shared) = &self.shared {
-            shared.redis.supervise(&self.local).await;
+            tokio::join!(shared.redis.supervise(&self.local), self.keep_settling(shared));
         }
+    }
+
+    async fn keep_settling(&self, shared: &Shared) {
+        loop {
+            let settlements = self.settling.next().await;
+            match shared.redis.settle(&settlements).await {
+                Ok((now, checks, standings)) => {
+                    self.local.learn(&checks, &standings, now);
+                    for settlement in &settlements {
+                        shared.deny_cache.forget(&settlement.check.key);
+                        self.settling.count(Fate::Redis);
+                    }
+                }
+                Err(_) => settlements.iter().for_each(|one| self.settle_without_store(one)),
+            }
+        }
+    }
+
+    /// Settles in the local store what the shared one has charged.
+    fn settle_without_store(&self, settlement: &Settlement) {
+        let gives_back = settlement.cost < settlement.check.cost;
+        self.settle_here(settlement, if gives_back { Fate::Lost } else { Fate::Local });
+    }
+
+    fn settle_here(&self, settlement: &Settlement, fate: Fate) {
+        self.local.settle(settlement, self.now(), self.instances());
+        self.settling.count(fate);
+    }
+
+    /// How many settlements have ended so.
+    pub fn settled(&self, fate: Fate) -> u64 {
+        self.settling.counted(fate)
     }
 
     /// The present moment by the clock of the store: Redis' as last met, or without one this
@@ -170,17 +223,24 @@ impl<C: Clock> Limiter<C> {
     /// that say otherwise than `local` keep silent: they never act on a store failure. The outcomes
     /// stand with the local ones first.
     fn without_store(&self, checks: &[Check]) -> Verdict {
-        let says = |check: &Check, what| check.policy.on_store_error == what;
-        let enforced = |check: &&Check| check.policy.enforced();
-        if checks.iter().filter(enforced).any(|check| says(check, OnStoreError::Deny)) {
-            let closed = checks.iter().filter(enforced).filter(|c| says(c, OnStoreError::Deny));
+        let who_say = |what: OnStoreError, enforced_only: bool| {
+            let each = checks.iter().enumerate();
+            each.filter(move |(_, check)| {
+                check.policy.on_store_error == what && (!enforced_only || check.policy.enforced())
+            })
+        };
+        if who_say(OnStoreError::Deny, true).next().is_some() {
+            let closed = who_say(OnStoreError::Deny, true);
             return Verdict::unavailable(stateless(closed, false, Provenance::FailClosed));
         }
-        let local: Vec<Check> =
-            checks.iter().filter(|check| says(check, OnStoreError::Local)).cloned().collect();
-        let open = checks.iter().filter(enforced).filter(|c| says(c, OnStoreError::Allow));
+        let (places, local): (Vec<usize>, Vec<Check>) = who_say(OnStoreError::Local, false)
+            .map(|(place, check)| (place, check.clone()))
+            .unzip();
         let mut outcomes = self.locally(&local);
-        outcomes.extend(stateless(open, true, Provenance::FailOpen));
+        for (outcome, place) in outcomes.iter_mut().zip(places) {
+            outcome.check = place;
+        }
+        outcomes.extend(stateless(who_say(OnStoreError::Allow, true), true, Provenance::FailOpen));
         Verdict::new(outcomes)
     }
 }
@@ -201,9 +261,12 @@ impl Shared {
         loop {
             let now = clock.now();
             let (mut denied, mut turns, mut asked) = (Vec::new(), Vec::new(), None);
-            for check in checks.iter().filter(|check| check.policy.enforced()) {
+            let enforced = checks.iter().enumerate().filter(|(_, check)| check.policy.enforced());
+            for (place, check) in enforced {
                 match self.deny_cache.know(check, now) {
-                    Known::Denied(d) => denied.push(outcome(check, d, Provenance::DenyCache)),
+                    Known::Denied(d) => {
+                        denied.push(outcome(place, check, d, Provenance::DenyCache));
+                    }
                     Known::Ended(turn) => turns.push(turn),
                     Known::Asked(answered) => asked = Some(answered),
                     Known::Nothing => {}
@@ -234,18 +297,19 @@ impl Shared {
 }
 
 fn outcomes(checks: &[Check], decisions: Vec<Decision>, provenance: Provenance) -> Vec<Outcome> {
-    let each = checks.iter().zip(decisions);
-    each.map(|(check, decision)| outcome(check, decision, provenance)).collect()
+    let each = checks.iter().zip(decisions).enumerate();
+    each.map(|(place, (check, decision))| outcome(place, check, decision, provenance)).collect()
 }
 
 fn stateless<'a>(
-    checks: impl Iterator<Item = &'a Check>,
+    checks: impl Iterator<Item = (usize, &'a Check)>,
     allowed: bool,
     provenance: Provenance,
 ) -> Vec<Outcome> {
-    checks.map(|check| outcome(check, Decision::without_state(allowed), provenance)).collect()
+    let decision = Decision::without_state(allowed);
+    checks.map(|(place, check)| outcome(place, check, decision, provenance)).collect()
 }
 
-fn outcome(check: &Check, decision: Decision, provenance: Provenance) -> Outcome {
-    Outcome { policy: Arc::clone(&check.policy), decision, provenance }
+fn outcome(place: usize, check: &Check, decision: Decision, provenance: Provenance) -> Outcome {
+    Outcome { check: place, policy: Arc::clone(&check.policy), decision, provenance }
 }

@@ -4,16 +4,24 @@
 //! of this program. Never a client, a path or a key: the number of series is known from the
 //! configuration, whatever clients send.
 
+mod limits;
+mod series;
+mod store;
+
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    Encoder, Histogram, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
 use crate::identity::Identified;
-use crate::limit::{Micros, Verdict};
+use crate::limit::Verdict;
+use limits::LimitSeries;
+use series::{catch_up, counters, gauge, histogram, seconds};
+use store::StoreSeries;
+
+pub use store::StoreReading;
 
 /// From 100 us, a fast application's answer, to 100 s, beyond every timeout.
 const REQUEST_BUCKETS: [f64; 13] =
@@ -41,24 +49,6 @@ pub struct Metrics {
     scrape: Mutex<()>,
 }
 
-/// The series of what limits do.
-#[derive(Debug)]
-struct LimitSeries {
-    decisions: IntCounterVec,
-    exemptions: IntCounterVec,
-    turned_away: IntCounter,
-    enforcement: IntGauge,
-}
-
-/// The series of the shared store.
-#[derive(Debug)]
-struct StoreSeries {
-    duration: Histogram,
-    errors: IntCounterVec,
-    up: IntGauge,
-    breaker: IntGauge,
-}
-
 /// How the local store is at the moment of a scrape.
 #[derive(Clone, Copy, Debug)]
 pub struct LocalReading {
@@ -66,17 +56,8 @@ pub struct LocalReading {
     pub entries: usize,
     /// Gateways that share the quotas.
     pub instances: u64,
-}
-
-/// What the store counts itself, as it stands at a scrape.
-#[derive(Clone, Debug)]
-pub struct StoreReading {
-    /// Whether decisions go to the shared store.
-    pub up: bool,
-    /// The breaker's position by number: 0 closed, 1 open, 2 half open.
-    pub breaker: u8,
-    /// Faults so far, by kind.
-    pub faults: Vec<(&'static str, u64)>,
+    /// Settlements so far, by who has settled them.
+    pub settled: [(&'static str, u64); 3],
 }
 
 /// What happened to a reload.
@@ -252,79 +233,13 @@ impl Metrics {
             self.store.show(reading);
         }
         self.limits.enforcement.set(i64::from(enforcement));
+        catch_up(&self.limits.settlements, &local.settled);
         self.local_entries.set(i64::try_from(local.entries).unwrap_or(i64::MAX));
         self.instances.set(i64::try_from(local.instances).unwrap_or(i64::MAX));
         let mut text = Vec::new();
         match TextEncoder::new().encode(&self.registry.gather(), &mut text) {
             Ok(()) => String::from_utf8_lossy(&text).into_owned(),
             Err(error) => format!("# the series cannot be written: {error}\n"),
-        }
-    }
-}
-
-// === impl LimitSeries ===
-
-impl LimitSeries {
-    fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
-        Ok(Self {
-            decisions: counters(
-                registry,
-                "decisions_total",
-                "Decisions of each policy, by who decided. A shadow policy's denials count as deny and refuse nothing.",
-                &["policy", "decision", "provenance"],
-            )?,
-            exemptions: counters(
-                registry,
-                "exemptions_total",
-                "Requests that no limit concerned, by what exempts them.",
-                &["by"],
-            )?,
-            turned_away: counter(
-                registry,
-                "deny_list_refusals_total",
-                "Requests from addresses that are not let in.",
-            )?,
-            enforcement: gauge(
-                registry,
-                "enforcement",
-                "How far limits are enforced: 2 as each policy says, 1 not at all but counted (shadow), 0 off.",
-            )?,
-        })
-    }
-}
-
-// === impl StoreSeries ===
-
-impl StoreSeries {
-    fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
-        Ok(Self {
-            duration: histogram(
-                registry,
-                "store_duration_seconds",
-                "How long the shared store took to answer a call, or to fail.",
-                &DECISION_BUCKETS,
-            )?,
-            errors: counters(
-                registry,
-                "store_errors_total",
-                "Calls that the shared store did not answer, by kind.",
-                &["kind"],
-            )?,
-            up: gauge(registry, "store_up", "1 while decisions go to Redis, 0 while it is away.")?,
-            breaker: gauge(
-                registry,
-                "breaker_state",
-                "The breaker around Redis: 0 closed, 1 open, 2 half open.",
-            )?,
-        })
-    }
-
-    fn show(&self, reading: &StoreReading) {
-        self.up.set(i64::from(reading.up));
-        self.breaker.set(i64::from(reading.breaker));
-        for (kind, total) in &reading.faults {
-            let counter = self.errors.with_label_values(&[*kind]);
-            counter.inc_by(total.saturating_sub(counter.get()));
         }
     }
 }
@@ -338,47 +253,4 @@ impl Reload {
             Self::Rejected => "rejected",
         }
     }
-}
-
-fn counters(
-    registry: &Registry,
-    name: &str,
-    help: &str,
-    labels: &[&str],
-) -> Result<IntCounterVec, prometheus::Error> {
-    let counters = IntCounterVec::new(Opts::new(full(name), help), labels)?;
-    registry.register(Box::new(counters.clone()))?;
-    Ok(counters)
-}
-
-fn counter(registry: &Registry, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
-    let counter = IntCounter::new(full(name), help)?;
-    registry.register(Box::new(counter.clone()))?;
-    Ok(counter)
-}
-
-fn gauge(registry: &Registry, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
-    let gauge = IntGauge::new(full(name), help)?;
-    registry.register(Box::new(gauge.clone()))?;
-    Ok(gauge)
-}
-
-fn histogram(
-    registry: &Registry,
-    name: &str,
-    help: &str,
-    buckets: &[f64],
-) -> Result<Histogram, prometheus::Error> {
-    let opts = HistogramOpts::new(full(name), help).buckets(buckets.to_vec());
-    let histogram = Histogram::with_opts(opts)?;
-    registry.register(Box::new(histogram.clone()))?;
-    Ok(histogram)
-}
-
-fn full(name: &str) -> String {
-    format!("sluicegate_{name}")
-}
-
-fn seconds(span: Micros) -> f64 {
-    Duration::from(span).as_secs_f64()
 }

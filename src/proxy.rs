@@ -9,8 +9,10 @@ mod admit;
 mod context;
 mod cors;
 mod forward;
+mod record;
 mod refuse;
 mod switch;
+mod tab;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::ops::Deref;
@@ -21,6 +23,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
+use bytes::Bytes;
 use http::header::UPGRADE;
 use http::{HeaderMap, StatusCode};
 use pingora_core::upstreams::peer::HttpPeer;
@@ -29,14 +32,14 @@ use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
 use crate::client::{Clients, Networks};
-use crate::limit::{Clock, Micros, SystemClock, Verdict};
+use crate::limit::{Clock, Micros, SystemClock};
 use crate::limiter::Limiter;
-use crate::metrics::{Finished, Metrics};
+use crate::metrics::Metrics;
 use crate::request::is_plain_target;
 use crate::response::{Answers, Refusal};
 use crate::rules::access::Exemptions;
 use crate::rules::{Enforcement, Routes, RuleSet};
-use crate::telemetry::{self, Access, Gate};
+use crate::telemetry::Gate;
 use crate::upstream::Upstream;
 
 pub use context::Context;
@@ -262,6 +265,19 @@ impl ProxyHttp for Phases {
         error
     }
 
+    async fn request_body_filter(
+        &self,
+        _: &mut Session,
+        body: &mut Option<Bytes>,
+        _: bool,
+        ctx: &mut Context,
+    ) -> Result<()> {
+        if let Some((tab, body)) = ctx.tab.as_mut().zip(body.as_ref()) {
+            tab.read(body.len());
+        }
+        Ok(())
+    }
+
     async fn upstream_request_filter(
         &self,
         session: &mut Session,
@@ -287,6 +303,12 @@ impl ProxyHttp for Phases {
             return Ok(());
         }
         forward::end_hop(response);
+        if let Some(tab) = &mut ctx.tab {
+            tab.hear(response);
+            if tab.is_complete() {
+                ctx.settle(&self.limiter, Some(response.status.as_u16()));
+            }
+        }
         let Some(verdict) = &ctx.verdict else { return Ok(()) };
         let fields = ctx.state.answers.fields(verdict);
         cors::expose_to_readers(response, &fields)?;
@@ -333,31 +355,7 @@ impl ProxyHttp for Phases {
     }
 
     async fn logging(&self, session: &mut Session, _: Option<&Error>, ctx: &mut Context) {
-        let now = self.clock.now();
-        let status = session.response_written().map_or(0, |head| head.status.as_u16());
-        let route = ctx.route.as_ref().map_or(NO_ROUTE, |route| route.path.as_str());
-        let took = now.since(ctx.started).into();
-        let added = ctx.decided.map(|decided| decided.since(ctx.started).into());
-        self.metrics.finished(Finished { route, status, took, added });
-        if ctx.state.access_log {
-            let head = session.req_header();
-            let denied_by: Vec<&str> = ctx
-                .verdict
-                .iter()
-                .flat_map(Verdict::denials)
-                .map(|outcome| outcome.policy.name.as_str())
-                .collect();
-            telemetry::access(Access {
-                client: ctx.client.as_ref().map(|client| client.address),
-                method: head.method.as_str(),
-                path: head.uri.path(),
-                route,
-                status,
-                took,
-                request_id: &ctx.request_id,
-                denied_by: &denied_by.join(","),
-            });
-        }
+        record::record(self, session, ctx);
     }
 }
 

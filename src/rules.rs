@@ -1,13 +1,16 @@
 //! Which route a request takes and which checks it has to pass.
 
 pub mod access;
+pub mod bill;
 pub mod calendar;
 pub mod condition;
+pub mod cost;
 pub mod matcher;
 pub mod partition;
 pub mod paths;
 mod present;
 pub mod route;
+pub mod statuses;
 pub mod variant;
 
 use std::sync::Arc;
@@ -17,7 +20,9 @@ use http::Method;
 use crate::client::Client;
 use crate::limit::{Check, Key, Policy, Timestamp};
 use crate::request::RequestView;
+use bill::{Account, Bill};
 use condition::Condition;
+use cost::Pricing;
 use matcher::{HostPattern, PathPattern, host_matches};
 use partition::{Facts, Word};
 use paths::PathSet;
@@ -40,7 +45,7 @@ pub struct Rule {
     /// The places of its policies among all policies, in order.
     pub policies: Vec<usize>,
     /// Units a request costs.
-    pub cost: u64,
+    pub cost: Pricing,
 }
 
 /// A request, as the rules are asked about it.
@@ -56,6 +61,15 @@ pub struct Asked<'a> {
     pub enforcement: Enforcement,
     /// The moment, by the clock of whoever decides: it picks the period of a calendar.
     pub now: Timestamp,
+}
+
+/// What a request has to pass, and what remains to be settled when it is over.
+#[derive(Clone, Debug, Default)]
+pub struct Demand {
+    /// Each key once, with the largest of its costs.
+    pub checks: Vec<Check>,
+    /// Those of them that may cost otherwise in the end.
+    pub bill: Bill,
 }
 
 /// All rules. Their order never matters.
@@ -108,29 +122,31 @@ impl RuleSet {
         places.map(|at| &self.rules[at]).filter(move |rule| rule.applies(view, client))
     }
 
-    /// The checks of a request: those of all matching rules, each key once, with the largest of its
-    /// costs. None while limits are off.
-    pub fn evaluate(&self, asked: &Asked<'_>) -> Vec<Check> {
-        self.checks(asked, |_, _| true)
+    /// What a request has to pass: the checks of all matching rules. None while limits are off.
+    pub fn evaluate(&self, asked: &Asked<'_>) -> Demand {
+        let asked_for = self.asked_for(asked, |_, _| true);
+        let bill = Bill::new(asked_for.iter().map(|(_, account)| account));
+        Demand { checks: asked_for.into_iter().map(|(check, _)| check).collect(), bill }
     }
 
     /// Those checks of [`Self::evaluate`] that a request has to pass whoever its user turns out to
     /// be: the client need not be identified yet.
     pub fn whoever(&self, asked: &Asked<'_>) -> Vec<Check> {
-        self.checks(asked, |rule, limited| {
+        let asked_for = self.asked_for(asked, |rule, limited| {
             rule.condition.when.is_none()
                 && limited.tiers.is_empty()
                 && !limited.partition.words().contains(&Word::User)
-        })
+        });
+        asked_for.into_iter().map(|(check, _)| check).collect()
     }
 
     /// The checks of the rules and policies that are `wanted`.
-    fn checks(
+    fn asked_for(
         &self,
         asked: &Asked<'_>,
         wanted: impl Fn(&Rule, &PartitionedPolicy) -> bool,
-    ) -> Vec<Check> {
-        let mut checks: Vec<Check> = Vec::new();
+    ) -> Vec<(Check, Account)> {
+        let mut checks: Vec<(Check, Account)> = Vec::new();
         if asked.enforcement == Enforcement::Off {
             return checks;
         }
@@ -145,7 +161,7 @@ impl RuleSet {
             }
         }
         // So that the order of the file shows nowhere, not even among equals.
-        checks.sort_by_key(|check| check.policy.id);
+        checks.sort_by_key(|(check, _)| check.policy.id);
         checks
     }
 
@@ -161,26 +177,38 @@ impl RuleSet {
 
     fn add(
         &self,
-        checks: &mut Vec<Check>,
+        checks: &mut Vec<(Check, Account)>,
         limited: &PartitionedPolicy,
         rule: &Rule,
         asked: &Asked<'_>,
     ) {
-        let (id, cost) = (limited.own.policy().id, rule.cost);
-        // Only a partition by rule gives one policy several keys within a request.
-        let one_key = !limited.partition.words().contains(&Word::Rule);
-        if one_key && let Some(known) = checks.iter_mut().find(|check| check.policy.id == id) {
-            known.cost = known.cost.max(cost);
+        let Asked { view, client, route, enforcement, now } = *asked;
+        let taken = rule.cost.taken(view, client);
+        if taken == 0 {
             return;
         }
-        let Asked { view, client, route, enforcement, now } = *asked;
-        let subject =
-            limited.partition.subject(&Facts { view, client, route, rule: rule.path.as_str() });
-        let policy = limited.applied(&subject, client.tier.as_deref(), enforcement, now);
-        let key = Key::new(&self.key_prefix, &subject, &policy);
-        match checks.iter_mut().find(|check| check.key == key) {
-            Some(known) => known.cost = known.cost.max(cost),
-            None => checks.push(Check { policy, key, cost }),
+        let id = limited.own.policy().id;
+        // Only a partition by rule gives one policy several keys within a request.
+        let one_key = !limited.partition.words().contains(&Word::Rule);
+        let mut known = checks.iter().position(|(check, _)| one_key && check.policy.id == id);
+        if known.is_none() {
+            let facts = Facts { view, client, route, rule: rule.path.as_str() };
+            let subject = limited.partition.subject(&facts);
+            let policy = limited.applied(&subject, client.tier.as_deref(), enforcement, now);
+            let key = Key::new(&self.key_prefix, &subject, &policy);
+            known = checks.iter().position(|(check, _)| check.key == key);
+            if known.is_none() {
+                let account = Account::new(limited.failures.as_ref());
+                checks.push((Check::new(policy, key, taken), account));
+            }
+        }
+        let place = known.unwrap_or(checks.len() - 1);
+        let Some((check, account)) = checks.get_mut(place) else { return };
+        check.cost = check.cost.max(taken);
+        if rule.cost.is_open(view) {
+            account.add_open(&rule.cost, taken);
+        } else {
+            account.add(taken);
         }
     }
 }

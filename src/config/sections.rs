@@ -44,7 +44,10 @@ pub(super) fn read(mut root: Section<'_>, generation: u64) -> Config {
         ipv6_prefix: client.ipv6_prefix,
     };
     let (policies, answers) = policies::policies(&mut root, generation, &sources, &response);
-    let rules = rules::rules(&mut root, &policies, sources.user);
+    let rules = rules::rules(
+        &mut root,
+        &rules::Surroundings { policies: &policies, has_user: sources.user, trusts_nobody },
+    );
     let exempt = access::exempt(root.table("exempt"), sources.user);
     let deny = access::deny(root.table("deny"));
     let rollout = rollout::rollout(root.table("rollout"));

@@ -12,7 +12,7 @@ use crate::request::RequestView;
 use crate::rules::access::Exemption;
 use crate::rules::partition::Partition;
 use crate::rules::variant::{PartitionedPolicy, Which};
-use crate::rules::{Enforcement, Route, Rule, RuleSet};
+use crate::rules::{Demand, Enforcement, Route, Rule, RuleSet};
 
 /// Width of the first column.
 const LABEL: usize = 9;
@@ -114,8 +114,8 @@ impl Report {
         }
     }
 
-    pub(super) fn policies(&mut self, checks: &[Check], rules: &RuleSet, stored: &Stored) {
-        for (place, check) in checks.iter().enumerate() {
+    pub(super) fn policies(&mut self, demand: &Demand, rules: &RuleSet, stored: &Stored) {
+        for (place, check) in demand.checks.iter().enumerate() {
             let Some(limited) = rules.policy(check.policy.id) else { continue };
             let which = match limited.which(&check.policy) {
                 Which::Own => String::new(),
@@ -130,6 +130,9 @@ impl Report {
             );
             let mode = if check.policy.enforced() { "enforced" } else { "in shadow mode" };
             self.line("", format_args!("{mode}; this request costs {}", check.cost));
+            for term in demand.bill.terms(place) {
+                self.line("", term);
+            }
             self.line("key", &check.key);
             if let Stored::Standing(standings) = stored
                 && let Some(standing) = standings.get(place)

@@ -115,6 +115,11 @@ impl Calendar {
         self
     }
 
+    /// Between how many the limit is shared.
+    pub const fn shares(&self) -> u64 {
+        self.shares
+    }
+
     /// The quota; its window is the period's length.
     pub const fn quota(&self) -> &Quota {
         &self.quota
@@ -152,6 +157,20 @@ impl Calendar {
     /// Counts `cost` units. Only for a cost that [`Self::has_room`] for.
     pub const fn charge(&self, tally: &mut Tally, cost: u64) {
         tally.used += cost * self.shares;
+    }
+
+    /// Counts `cost` units, or as many as there is room for if that is less.
+    pub fn fill(&self, tally: &mut Tally, cost: u64) {
+        let room = self.quota.units().saturating_sub(tally.used);
+        tally.used += cost.saturating_mul(self.shares).min(room);
+    }
+
+    /// Takes `units` units of the whole limit out of the period that ends at `until`, if it is the
+    /// one that is counted in.
+    pub fn refund(tally: &mut Tally, units: u64, until: Timestamp) {
+        if tally.period.end == until {
+            tally.used = tally.used.saturating_sub(units);
+        }
     }
 
     /// What to store for `tally`.
@@ -221,6 +240,11 @@ impl Calendar {
 // === impl Tally ===
 
 impl Tally {
+    /// The period that is counted in.
+    pub const fn period(&self) -> Period {
+        self.period
+    }
+
     /// The period, if anything is counted in it; what is empty is older than everything.
     fn counted(&self) -> Option<Period> {
         (self.used > 0).then_some(self.period)

@@ -24,6 +24,15 @@ pub struct Check {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key(String);
 
+// === impl Check ===
+
+impl Check {
+    /// May `cost` units of `policy` be taken for `key`?
+    pub const fn new(policy: Arc<Policy>, key: Key, cost: u64) -> Self {
+        Self { policy, key, cost }
+    }
+}
+
 // === impl Key ===
 
 impl Key {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::check::Check;
 use super::policy::Policy;
+use super::settlement::Receipt;
 use super::standing::Standing;
 use super::time::Micros;
 
@@ -19,6 +20,8 @@ pub struct Decision {
     pub retry: Retry,
     /// Time until more is left than now; zero when the quota is whole.
     pub reset_after: Micros,
+    /// What was taken, if the units were taken.
+    pub receipt: Option<Receipt>,
 }
 
 /// When a check would be allowed.
@@ -50,6 +53,8 @@ pub enum Provenance {
 /// What one policy said of the request, and who said it.
 #[derive(Clone, Debug)]
 pub struct Outcome {
+    /// Its place among the checks of the request.
+    pub check: usize,
     /// The policy.
     pub policy: Arc<Policy>,
     /// Its decision. Without a state to speak of (fail-open, fail-closed) only `allowed` counts.
@@ -88,18 +93,17 @@ pub fn rooms(checks: &[Check], standings: &[Standing]) -> Vec<bool> {
 /// Decides all checks of one request against their standings, all or nothing: the enforced checks
 /// are charged if each of them has room, a shadow check if besides it has room itself. `rooms` is
 /// what [`rooms`] says of them.
-pub fn settle(checks: &[Check], standings: &mut [Standing], rooms: &[bool]) -> Vec<Decision> {
+pub fn decide(checks: &[Check], standings: &mut [Standing], rooms: &[bool]) -> Vec<Decision> {
     let pass = checks.iter().zip(rooms).all(|(check, room)| *room || !check.policy.enforced());
     let each = checks.iter().zip(standings).zip(rooms);
     each.map(|((check, standing), &allowed)| {
-        if pass && allowed {
-            standing.charge(check.cost);
-        }
+        let receipt = (pass && allowed).then(|| standing.charge(check.cost));
         Decision {
             allowed,
             remaining: standing.remaining(),
             retry: if allowed { Retry::Now } else { Retry::from(standing.retry_after(check.cost)) },
             reset_after: standing.reset_after(),
+            receipt,
         }
     })
     .collect()
@@ -111,7 +115,7 @@ impl Decision {
     /// A decision that no state stands behind.
     pub const fn without_state(allowed: bool) -> Self {
         let retry = if allowed { Retry::Now } else { Retry::After(Micros::SECOND) };
-        Self { allowed, remaining: 0, retry, reset_after: Micros::ZERO }
+        Self { allowed, remaining: 0, retry, reset_after: Micros::ZERO, receipt: None }
     }
 
     /// The same denial, `elapsed` later: what is waited for has come nearer.

@@ -89,6 +89,11 @@ impl SlidingWindow {
         &self.quota
     }
 
+    /// Between how many the limit is shared.
+    pub const fn shares(&self) -> u64 {
+        self.shares
+    }
+
     /// Quota, window and tick: what the script is told.
     pub const fn parameters(&self) -> [u64; 3] {
         [self.quota.units(), self.quota.window().get(), self.tick]
@@ -124,6 +129,20 @@ impl SlidingWindow {
     /// Counts `cost` units at `now`.
     pub fn charge(&self, live: &mut Live, cost: u64, now: Timestamp) {
         live.add(Record { index: self.tick_of(now), units: cost * self.shares });
+    }
+
+    /// Counts `cost` units at `now`, or as many as there is room for if that is less.
+    pub fn fill(&self, live: &mut Live, cost: u64, now: Timestamp) {
+        let room = self.quota.units().saturating_sub(live.used);
+        let units = cost.saturating_mul(self.shares).min(room);
+        if units > 0 {
+            live.add(Record { index: self.tick_of(now), units });
+        }
+    }
+
+    /// Takes `units` units of the whole limit out of the tick of `at`, as far as they are there.
+    pub fn refund(&self, live: &mut Live, units: u64, at: Timestamp) {
+        live.remove(Record { index: self.tick_of(at), units });
     }
 
     /// What to store for `live`.
@@ -219,6 +238,16 @@ impl Live {
             Some(last) if last.index == new.index => last.units += new.units,
             _ => self.records.push(new),
         }
+    }
+
+    fn remove(&mut self, old: Record) {
+        let Some(record) = self.records.iter_mut().find(|record| record.index == old.index) else {
+            return;
+        };
+        let units = old.units.min(record.units);
+        record.units -= units;
+        self.used -= units;
+        self.records.retain(|record| record.units > 0);
     }
 
     /// Both logs tick by tick: `units` of what this one and the other have in it.

@@ -3,6 +3,7 @@
 
 use super::calendar::{Calendar, Count, Tally};
 use super::quota::{LimitError, Quota};
+use super::settlement::{Adjustment, Receipt};
 use super::sliding_window::{Live, Log, SlidingWindow};
 use super::time::{Micros, Timestamp};
 use super::token_bucket::{Debt, Tat, TokenBucket};
@@ -153,13 +154,51 @@ impl Standing {
     }
 
     /// Charges `cost` units. Only for a cost that [`Self::has_room`] for.
-    pub fn charge(&mut self, cost: u64) {
+    pub fn charge(&mut self, cost: u64) -> Receipt {
         self.charged = true;
         match &mut self.level {
             Level::TokenBucket(bucket, debt) => bucket.charge(debt, cost),
             Level::SlidingWindow(window, live) => window.charge(live, cost, self.now),
             Level::Calendar(calendar, tally) => calendar.charge(tally, cost),
         }
+        self.receipt()
+    }
+
+    /// Charges more, as far as there is room, or gives back what still counts.
+    pub fn adjust(&mut self, adjustment: &Adjustment) {
+        self.charged = true;
+        match (adjustment, &mut self.level) {
+            (Adjustment::Charge(cost), Level::TokenBucket(bucket, debt)) => {
+                bucket.fill(debt, *cost);
+            }
+            (Adjustment::Charge(cost), Level::SlidingWindow(window, live)) => {
+                window.fill(live, *cost, self.now);
+            }
+            (Adjustment::Charge(cost), Level::Calendar(calendar, tally)) => {
+                calendar.fill(tally, *cost);
+            }
+            (Adjustment::Refund(units, receipt), Level::TokenBucket(bucket, debt)) => {
+                bucket.refund(debt, *units, receipt.until, self.now);
+            }
+            (Adjustment::Refund(units, receipt), Level::SlidingWindow(window, live)) => {
+                window.refund(live, *units, receipt.at);
+            }
+            (Adjustment::Refund(units, receipt), Level::Calendar(_, tally)) => {
+                Calendar::refund(tally, *units, receipt.until);
+            }
+        }
+    }
+
+    /// What has been charged last, as it stands.
+    fn receipt(&self) -> Receipt {
+        let (until, dearness) = match &self.level {
+            Level::TokenBucket(bucket, debt) => (bucket.state(debt, self.now).at, bucket.shares()),
+            Level::SlidingWindow(window, live) => {
+                (self.now.after(window.empty_after(live, self.now)), window.shares())
+            }
+            Level::Calendar(calendar, tally) => (tally.period().end, calendar.shares()),
+        };
+        Receipt { at: self.now, until, dearness }
     }
 
     /// Whether the state is to be written: it was charged, or it could not have been written by

@@ -91,6 +91,11 @@ impl TokenBucket {
         &self.quota
     }
 
+    /// Between how many the bucket is shared.
+    pub const fn shares(&self) -> u64 {
+        self.shares
+    }
+
     /// Most units admitted at one instant.
     pub const fn burst(&self) -> u64 {
         self.burst
@@ -127,6 +132,20 @@ impl TokenBucket {
     /// The debt after `cost` more units. Only for a cost that [`Self::has_room`] for.
     pub const fn charge(&self, debt: &mut Debt, cost: u64) {
         debt.parts += self.price(cost);
+    }
+
+    /// The debt after `cost` more units, or a full one if that is less.
+    pub fn fill(&self, debt: &mut Debt, cost: u64) {
+        let full = self.cap.max(debt.parts);
+        debt.parts = debt.parts.saturating_add(self.price(cost)).min(full);
+    }
+
+    /// The debt without `units` units of the whole bucket that were charged once and were the last
+    /// to be paid off, at `until`: as far as that is still ahead.
+    pub fn refund(&self, debt: &mut Debt, units: u64, until: Timestamp, now: Timestamp) {
+        let unpaid = until.since(now).get().saturating_mul(self.denominator);
+        let paid_back = units.saturating_mul(self.numerator).min(unpaid);
+        debt.parts = debt.parts.saturating_sub(paid_back);
     }
 
     /// What to store for `debt`.
@@ -182,7 +201,7 @@ impl TokenBucket {
 
     /// Parts that `cost` units cost.
     const fn price(&self, cost: u64) -> u64 {
-        cost * self.numerator * self.shares
+        cost.saturating_mul(self.numerator).saturating_mul(self.shares)
     }
 
     /// Parts that must be free for `cost` units: their price, or the whole bucket if that is less.

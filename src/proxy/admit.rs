@@ -6,12 +6,13 @@ use std::sync::Arc;
 use http::StatusCode;
 use http::request::Parts;
 
+use super::tab::Tab;
 use super::{Context, NO_ROUTE, Proxy, forward};
 use crate::client::Client;
-use crate::limit::{Check, Clock, SystemClock, Timestamp, Verdict};
+use crate::limit::{Clock, SystemClock, Timestamp, Verdict};
 use crate::request::{RequestView, is_plain_host};
 use crate::response::Refusal;
-use crate::rules::{Asked, Enforcement};
+use crate::rules::{Asked, Demand, Enforcement};
 
 /// Said of every credential that is not valid, whatever is wrong with it.
 const NOT_VALID: &str = "The credential is not valid.";
@@ -38,8 +39,11 @@ pub(super) async fn admit(
     ctx.route = ctx.state.routes.find(&view).cloned();
     let verdict = match identify(proxy, ctx, &view, client).await {
         Ok(began) => {
-            let checks = ctx.client.as_ref().map(|client| checks(proxy, &view, client, ctx));
-            proxy.limiter.decide(&checks.unwrap_or_default(), began).await
+            let demand = ctx.client.as_ref().map(|client| demand(proxy, &view, client, ctx));
+            let demand = demand.unwrap_or_default();
+            let verdict = proxy.limiter.decide(&demand.checks, began).await;
+            ctx.tab = Tab::open(demand);
+            verdict
         }
         Err(refused) => refused,
     };
@@ -102,10 +106,10 @@ fn refused_anyway(
 }
 
 /// What the request has to pass: nothing where it is exempt or limits are off.
-fn checks(proxy: &Proxy, view: &RequestView<'_>, client: &Client, ctx: &Context) -> Vec<Check> {
+fn demand(proxy: &Proxy, view: &RequestView<'_>, client: &Client, ctx: &Context) -> Demand {
     if let Some(exemption) = ctx.state.exemptions.of(view, client) {
         proxy.metrics.exempted(exemption.name());
-        return Vec::new();
+        return Demand::default();
     }
     ctx.state.rules.evaluate(&asked(proxy, view, client, ctx))
 }

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use prometheus::IntGauge;
 
 use super::State;
+use super::tab::Tab;
 use crate::client::Client;
-use crate::limit::{Timestamp, Verdict};
+use crate::limit::{SystemClock, Timestamp, Verdict};
+use crate::limiter::Limiter;
 use crate::rules::Route;
 use crate::upstream::Upstream;
 
@@ -20,6 +22,8 @@ pub struct Context {
     pub(super) route: Option<Arc<Route>>,
     pub(super) verdict: Option<Verdict>,
     pub(super) decided: Option<Timestamp>,
+    /// What is to be settled, until it is.
+    pub(super) tab: Option<Tab>,
     pub(super) attempts: usize,
     /// An invalid credential was presented, and is to be refused if nothing else refuses.
     pub(super) forgery: bool,
@@ -42,9 +46,17 @@ impl Context {
             route: None,
             verdict: None,
             decided: None,
+            tab: None,
             attempts: 0,
             forgery: false,
             _in_flight: InFlight::start(in_flight),
+        }
+    }
+
+    /// Settles what the request has cost in the end, if that has not been done.
+    pub(super) fn settle(&mut self, limiter: &Limiter<SystemClock>, status: Option<u16>) {
+        if let Some((tab, verdict)) = self.tab.take().zip(self.verdict.as_mut()) {
+            tab.settle(limiter, status, verdict);
         }
     }
 

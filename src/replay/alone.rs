@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use crate::limit::calendar::Period;
 use crate::limit::quota::UNITS_MAX;
+use crate::limit::settlement::Adjustment;
 use crate::limit::{Limit, LimitError, State, Timestamp};
 use crate::rules::calendar::Periods;
 
@@ -64,7 +65,8 @@ impl Alone {
         let mut runs: Vec<Run> = Vec::new();
         let mut start = 0;
         for run in events.chunk_by(|a, b| a.key == b.key) {
-            let units = run.iter().fold(0_u64, |sum, event| sum.saturating_add(event.cost));
+            let most = |event: &Event| event.taken.max(event.cost);
+            let units = run.iter().fold(0_u64, |sum, event| sum.saturating_add(most(event)));
             runs.push(Run { events: start..start + run.len(), units });
             start += run.len();
         }
@@ -161,8 +163,10 @@ impl Alone {
         let (mut state, mut denied): (Option<State>, u64) = (None, 0);
         for event in &self.events[run.events.clone()] {
             let mut standing = self.at(limit, event.at).read(state.as_ref(), event.at);
-            if standing.has_room(event.cost) {
-                standing.charge(event.cost);
+            if standing.has_room(event.taken) {
+                let receipt = standing.charge(event.taken);
+                let adjustment = Adjustment::between(event.taken, event.cost, receipt);
+                adjustment.into_iter().for_each(|adjustment| standing.adjust(&adjustment));
             } else {
                 denied += 1;
             }
@@ -210,7 +214,7 @@ mod tests {
     /// 200 keys; the one of number `n` asks `n` times at once.
     fn alone(limit: Limit) -> Alone {
         let at = Timestamp::from_micros(1_763_000_000_000_000);
-        let each = |key: u32| (0..key).map(move |_| Event { key, at, cost: 1 });
+        let each = |key: u32| (0..key).map(move |_| Event { key, at, taken: 1, cost: 1 });
         let events = (1..=200).flat_map(each).collect();
         Alone::new(limit, None, Events { events, one_in: 1, beginning: false })
     }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::limit::{Check, Timestamp};
 use crate::rules::PartitionedPolicy;
 
-use super::events::Recorder;
+use super::events::{Event, Recorder};
 use super::memory::{Decided, KeyId};
 use super::timeline::Timeline;
 
@@ -44,14 +44,14 @@ impl Book {
         }
     }
 
-    /// Enters what was decided of a check.
-    pub(super) fn enter(&mut self, check: &Check, decided: Decided, at: Timestamp) {
+    /// Enters what was decided of a check, and what it has cost in the end.
+    pub(super) fn enter(&mut self, check: &Check, cost: u64, decided: Decided, at: Timestamp) {
         self.checked += 1;
         self.denied += u64::from(!decided.allowed);
         self.timeline.count(at, decided.allowed);
         // A key with a limit of its own says nothing about the quota of the others.
         if let Some(key) = decided.key.filter(|_| check.policy.variant == self.own) {
-            self.recorder.record(key, at, check.cost);
+            self.recorder.record(Event { key, at, taken: check.cost, cost });
         }
     }
 

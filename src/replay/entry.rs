@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use http::header::HOST;
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Method, Request};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
 use pingora_http::RequestHeader;
 
 use crate::limit::{Micros, Timestamp};
@@ -32,6 +32,10 @@ pub(super) struct Entry {
     pub(super) status: Option<u16>,
     /// How long the request took.
     pub(super) took: Option<Micros>,
+    /// Bytes of its body.
+    pub(super) size: Option<u64>,
+    /// Header fields of the answer.
+    pub(super) said: HeaderMap,
     /// Whether the target is one that the gateway takes; it answers others with 400.
     pub(super) plain: bool,
     /// Method, target and header fields.
@@ -51,6 +55,8 @@ impl Entry {
             user: Vec::new(),
             status: None,
             took: None,
+            size: None,
+            said: HeaderMap::new(),
             plain: true,
             target: RequestHeader::from(head.clone()),
             head,
@@ -61,7 +67,8 @@ impl Entry {
     pub(super) fn clear(&mut self) {
         self.user.clear();
         self.head.headers.clear();
-        (self.status, self.took) = (None, None);
+        self.said.clear();
+        (self.status, self.took, self.size) = (None, None, None);
     }
 
     /// Takes a request line: `GET /path?query HTTP/1.1`. The version may be missing.
@@ -93,12 +100,12 @@ impl Entry {
     /// Takes a header field. What cannot have been one, is absent (`-`) or is one too many is left
     /// out.
     pub(super) fn header(&mut self, name: HeaderName, value: &[u8]) {
-        if matches!(value, b"" | b"-") || self.head.headers.len() >= HEADERS_MAX {
-            return;
-        }
-        if let Ok(value) = HeaderValue::from_bytes(value) {
-            self.head.headers.append(name, value);
-        }
+        append(&mut self.head.headers, name, value);
+    }
+
+    /// Takes a header field of the answer, likewise.
+    pub(super) fn said(&mut self, name: HeaderName, value: &[u8]) {
+        append(&mut self.said, name, value);
     }
 
     /// Takes the host that was asked for, unless a header has told it.
@@ -114,6 +121,15 @@ impl Entry {
         if user != b"-" {
             self.user.extend_from_slice(user);
         }
+    }
+}
+
+fn append(headers: &mut HeaderMap, name: HeaderName, value: &[u8]) {
+    if matches!(value, b"" | b"-") || headers.len() >= HEADERS_MAX {
+        return;
+    }
+    if let Ok(value) = HeaderValue::from_bytes(value) {
+        headers.append(name, value);
     }
 }
 

@@ -6,7 +6,7 @@ use crate::limit::Timestamp;
 
 use super::memory::KeyId;
 
-/// Most checks of a policy that are kept, at 24 bytes each.
+/// Most checks of a policy that are kept, at 32 bytes each.
 const EVENTS_MAX: usize = 2_000_000;
 /// Most checks that are kept of all policies together.
 const EVENTS_TOTAL_MAX: usize = 8_000_000;
@@ -18,6 +18,9 @@ const KEYS_LEAST: usize = 100;
 pub(super) struct Event {
     pub(super) key: KeyId,
     pub(super) at: Timestamp,
+    /// What it takes before the request is forwarded.
+    pub(super) taken: u64,
+    /// What it costs in the end.
     pub(super) cost: u64,
 }
 
@@ -57,7 +60,8 @@ impl Recorder {
     }
 
     /// Records a check.
-    pub(super) fn record(&mut self, key: KeyId, at: Timestamp, cost: u64) {
+    pub(super) fn record(&mut self, event: Event) {
+        let Event { key, .. } = event;
         if self.full || !picked(key, self.one_in) {
             return;
         }
@@ -67,7 +71,7 @@ impl Recorder {
                 return;
             }
         }
-        self.events.push(Event { key, at, cost });
+        self.events.push(event);
     }
 
     /// What has been recorded.
@@ -108,7 +112,8 @@ mod tests {
         let mut recorder = Recorder::of(events_max);
         for number in 0..each {
             for key in 0..keys {
-                recorder.record(key, Timestamp::from_micros(number), 1);
+                let at = Timestamp::from_micros(number);
+                recorder.record(Event { key, at, taken: 1, cost: 1 });
             }
         }
         recorder.into_events()

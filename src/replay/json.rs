@@ -38,8 +38,11 @@ const HOST: &[&str] = &["http_host", "host", "authority", "vhost", "server_name"
 const USER: &[&str] = &["user", "remote_user", "user_id", "username"];
 const SECONDS: &[&str] = &["request_time", "duration"];
 const MILLISECONDS: &[&str] = &["took_ms", "duration_ms"];
+const BODY: &[&str] = &["bytes_in", "bytes_read", "request_length"];
 /// An object with header fields.
 const HEADERS: &[&str] = &["headers", "request_headers"];
+/// The same of the answer.
+const SAID: &[&str] = &["resp_headers", "response_headers"];
 /// The whole request line; or an object with facts of the request.
 const REQUEST: &str = "request";
 /// Single header fields under other names than that of nginx' variable.
@@ -53,6 +56,8 @@ const HEADER: &[(&str, &str)] = &[
 ];
 /// How nginx' variables with header fields begin; what begins so and is none.
 const VARIABLE: &str = "http_";
+/// How those begin that hold fields of the answer.
+const VARIABLES_SAID: [&str; 2] = ["upstream_http_", "sent_http_"];
 const NO_HEADER: &[&str] = &["http_status", "http_version", "http_protocol", "http_code"];
 
 /// What this gateway's own access lines say of themselves.
@@ -72,6 +77,7 @@ struct Found<'e, 'de> {
     user: Ranked<Cow<'de, str>>,
     status: Ranked<u16>,
     took: Ranked<Micros>,
+    size: Ranked<u64>,
     own: bool,
 }
 
@@ -115,6 +121,7 @@ impl<'e, 'de> Found<'e, 'de> {
             user: Ranked(None),
             status: Ranked(None),
             took: Ranked(None),
+            size: Ranked(None),
             own: false,
         }
     }
@@ -142,6 +149,8 @@ impl<'e, 'de> Found<'e, 'de> {
             self.took.offer(rank, value.number().map(|seconds| micros(seconds * 1e6)));
         } else if let Some(rank) = rank(MILLISECONDS) {
             self.took.offer(rank, value.number().map(|millis| micros(millis * 1e3)));
+        } else if let Some(rank) = rank(BODY) {
+            self.size.offer(rank, value.number().map(|bytes| bytes as u64));
         } else if name == REQUEST {
             self.line.offer(0, value.text());
         } else if name == MESSAGE {
@@ -153,6 +162,12 @@ impl<'e, 'de> Found<'e, 'de> {
 
     /// Takes a header field that stands among the other facts.
     fn header(&mut self, name: &str, value: &str) {
+        if let Some(said) = VARIABLES_SAID.iter().find_map(|start| name.strip_prefix(start)) {
+            if let Ok(name) = HeaderName::try_from(said.replace('_', "-")) {
+                self.entry.said(name, value.as_bytes());
+            }
+            return;
+        }
         let known = HEADER.iter().find(|(alias, _)| *alias == name).map(|(_, header)| *header);
         let variable = || {
             let header = name.strip_prefix(VARIABLE).filter(|_| !NO_HEADER.contains(&name))?;
@@ -170,6 +185,7 @@ impl<'e, 'de> Found<'e, 'de> {
         entry.time = self.time.value().ok_or(Unreadable("it has no time that can be read"))?;
         entry.status = self.status.value();
         entry.took = self.took.value();
+        entry.size = self.size.value();
         entry.user(self.user.value().unwrap_or_default().as_bytes());
         if let Some(host) = self.host.value() {
             entry.host(host.as_bytes());

@@ -1,10 +1,11 @@
 //! What the configuration asks of requests and no line of the log has.
 
 use http::HeaderName;
-use http::header::{COOKIE, HOST};
+use http::header::{CONTENT_LENGTH, COOKIE, HOST};
 
 use crate::config::Config;
 use crate::rules::Rule;
+use crate::rules::cost::CostFrom;
 use crate::rules::partition::Word;
 
 use super::entry::Entry;
@@ -27,6 +28,11 @@ enum What {
     Header(HeaderName),
     User,
     Query,
+    Status,
+    /// The size of the body, or the header that tells it.
+    Body,
+    /// A header of the answer.
+    Said(HeaderName),
 }
 
 // === impl Lacks ===
@@ -41,6 +47,9 @@ impl Lacks {
         }
         for limited in &config.policies {
             let by = format!("policy `{}`", limited.own.policy().name);
+            if limited.failures.is_some() {
+                lacks.want(What::Status, &by);
+            }
             for word in limited.partition.words() {
                 match word {
                     Word::User => lacks.want(What::User, &by),
@@ -75,6 +84,13 @@ impl Lacks {
         for (name, _) in &rule.condition.headers {
             self.header(name, &by);
         }
+        match &rule.cost.from {
+            Some(CostFrom::Header(name)) => self.header(name, &by),
+            Some(CostFrom::Body { .. }) => self.want(What::Body, &by),
+            None => {}
+        }
+        let said = rule.cost.settled_by.as_deref().and_then(|name| HeaderName::try_from(name).ok());
+        said.into_iter().for_each(|name| self.want(What::Said(name), &by));
     }
 
     fn header(&mut self, name: &str, by: &str) {
@@ -101,6 +117,11 @@ impl Lacks {
                 }
                 What::User => !entry.user.is_empty(),
                 What::Query => entry.head.uri.query().is_some(),
+                What::Status => entry.status.is_some(),
+                What::Body => {
+                    entry.size.is_some() || entry.head.headers.contains_key(CONTENT_LENGTH)
+                }
+                What::Said(name) => entry.said.contains_key(name),
             };
         }
     }
@@ -112,6 +133,11 @@ impl Lacks {
             What::Header(name) => format!("no line has the header `{name}`, asked for by {by}"),
             What::User => format!("no line names a user, asked for by {by}"),
             What::Query => format!("no line has a query, asked for by {by}"),
+            What::Status => format!("no line has a status, so all are failures to {by}"),
+            What::Body => format!("no line has the size of a body, asked for by {by}"),
+            What::Said(name) => {
+                format!("no line has the header `{name}` of the answer, asked for by {by}")
+            }
         });
         each.collect()
     }

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 
+use crate::limit::settlement::Adjustment;
 use crate::limit::{Check, Decision, Key, Standing, State, Timestamp, decision};
 
 /// Most keys that are remembered: some 200 bytes each, and what their states take. Requests of more
@@ -60,8 +61,14 @@ impl Memory {
         Self { ids: HashMap::new(), slots: Vec::new(), keys_max, decided: 0, forgotten: 0 }
     }
 
-    /// Decides all checks of one request at `now`, all or nothing. `now` never goes back.
-    pub(super) fn decide(&mut self, checks: &[Check], now: Timestamp) -> Vec<Decided> {
+    /// Decides all checks of one request at `now`, all or nothing, and settles at once what they
+    /// have cost in the end. `now` never goes back.
+    pub(super) fn decide(
+        &mut self,
+        checks: &[Check],
+        costs: &[u64],
+        now: Timestamp,
+    ) -> Vec<Decided> {
         let keys: Vec<Option<KeyId>> = checks.iter().map(|check| self.id(check)).collect();
         let mut standings: Vec<Standing> = checks
             .iter()
@@ -72,7 +79,13 @@ impl Memory {
             })
             .collect();
         let rooms = decision::rooms(checks, &standings);
-        let decisions = decision::settle(checks, &mut standings, &rooms);
+        let decisions = decision::decide(checks, &mut standings, &rooms);
+        let each = checks.iter().zip(costs).zip(&decisions).zip(&mut standings);
+        for (((check, cost), decision), standing) in each {
+            let Some(receipt) = decision.receipt else { continue };
+            let adjustment = Adjustment::between(check.cost, *cost, receipt);
+            adjustment.into_iter().for_each(|adjustment| standing.adjust(&adjustment));
+        }
         for ((key, standing), decision) in keys.iter().zip(&standings).zip(&decisions) {
             let slot = key.and_then(|key| self.slots.get_mut(key as usize));
             match slot {
@@ -158,13 +171,13 @@ mod tests {
             mode: Mode::Enforce,
             on_store_error: OnStoreError::Local,
         });
-        Check { key: Key::new("sg", subject, &policy), policy, cost: 1 }
+        Check::new(Arc::clone(&policy), Key::new("sg", subject, &policy), 1)
     }
 
     #[test]
     fn keys_beyond_the_maximum_are_counted_and_always_new() {
         let (mut memory, now) = (Memory::new(2), Timestamp::from_micros(1_000_000));
-        let mut ask = |subject: &str| memory.decide(&[check(subject)], now)[0].allowed;
+        let mut ask = |subject: &str| memory.decide(&[check(subject)], &[1], now)[0].allowed;
         assert!(ask("a") && ask("b") && !ask("a") && !ask("b"));
         assert!(ask("c") && ask("c"));
         assert_eq!((memory.forgotten(), memory.slots().len()), (2, 2));
@@ -174,13 +187,13 @@ mod tests {
     #[test]
     fn what_says_nothing_any_more_is_dropped_and_changes_nothing() {
         let (mut memory, start) = (Memory::new(10), Timestamp::from_micros(1_000_000));
-        memory.decide(&[check("a")], start);
+        memory.decide(&[check("a")], &[1], start);
         memory.decided = SWEEP_EVERY - 1;
-        assert!(!memory.decide(&[check("a")], start.after(Micros::new(999_999)))[0].allowed);
+        assert!(!memory.decide(&[check("a")], &[1], start.after(Micros::new(999_999)))[0].allowed);
         assert!(memory.slots()[0].state.is_some(), "it still says something");
         memory.decided = SWEEP_EVERY - 1;
-        memory.decide(&[check("b")], start.after(Micros::SECOND));
+        memory.decide(&[check("b")], &[1], start.after(Micros::SECOND));
         assert!(memory.slots()[0].state.is_none());
-        assert!(memory.decide(&[check("a")], start.after(Micros::SECOND))[0].allowed);
+        assert!(memory.decide(&[check("a")], &[1], start.after(Micros::SECOND))[0].allowed);
     }
 }

@@ -3,7 +3,8 @@
 //!
 //! What a log cannot know differs. No credential can be verified, so the user is the one that the
 //! line names, and only where the configuration has a source of users; nobody has a tier. Limits
-//! are enforced as if there were no `[rollout]`.
+//! are enforced as if there were no `[rollout]`. What a request has cost in the end is settled at the
+//! moment of its line, as if no request took any time.
 
 use crate::client::Client;
 use crate::config::Config;
@@ -12,8 +13,10 @@ use crate::limit::{Check, Key, Micros, Timestamp};
 use crate::proxy::State;
 use crate::request::{RequestView, is_plain_host};
 use crate::rules::access::Exemption;
+use crate::rules::bill::Bill;
+use crate::rules::cost::Ended;
 use crate::rules::partition::{Facts, Word};
-use crate::rules::{Asked, Enforcement};
+use crate::rules::{Asked, Demand, Enforcement, Rule};
 use crate::server;
 
 use super::book::Book;
@@ -142,11 +145,12 @@ impl Trial {
         let pattern = route.map_or(NO_ROUTE, |route| route.path.as_str());
         let enforcement = Enforcement::Full;
         let asked = Asked { view: &view, client: &client, route: pattern, enforcement, now: at };
-        let checks = self.state.rules.evaluate(&asked);
-        let decided = self.memory.decide(&checks, at);
-        for (check, decided) in checks.iter().zip(&decided) {
+        let Demand { checks, bill } = self.state.rules.evaluate(&asked);
+        let costs = costs(&checks, &bill, entry);
+        let decided = self.memory.decide(&checks, &costs, at);
+        for ((check, cost), decided) in checks.iter().zip(costs).zip(&decided) {
             let Some(book) = self.books.get_mut(check.policy.id) else { continue };
-            book.enter(check, *decided, at);
+            book.enter(check, cost, *decided, at);
             if let Some(key) = decided.key.filter(|key| !decided.allowed && !book.knows(*key)) {
                 book.name(key, label(&self.state, &self.key_prefix, &asked, check));
             }
@@ -170,6 +174,17 @@ impl Trial {
     }
 }
 
+/// What the checks have cost in the end, as far as the line tells how the request ended.
+fn costs(checks: &[Check], bill: &Bill, entry: &Entry) -> Vec<u64> {
+    let mut costs: Vec<u64> = checks.iter().map(|check| check.cost).collect();
+    let body = entry.size.unwrap_or(0);
+    let ended = Ended { status: entry.status, headers: Some(&entry.said), body };
+    for (place, cost) in bill.costs(&ended) {
+        costs[place] = cost;
+    }
+    costs
+}
+
 /// Whom a check is about, in words: the values that its policy divides by.
 fn label(state: &State, prefix: &str, asked: &Asked<'_>, check: &Check) -> String {
     let Asked { view, client, route, .. } = *asked;
@@ -182,7 +197,7 @@ fn label(state: &State, prefix: &str, asked: &Asked<'_>, check: &Check) -> Strin
         return words("");
     }
     // Which of the rules it was, only the key tells.
-    let names = |rule: &&crate::rules::Rule| {
+    let names = |rule: &&Rule| {
         let facts = Facts { view, client, route, rule: rule.path.as_str() };
         rule.policies.contains(&check.policy.id)
             && Key::new(prefix, &limited.partition.subject(&facts), &check.policy) == check.key

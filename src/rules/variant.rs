@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use super::calendar::Periods;
 use super::partition::Partition;
 use super::present::Present;
+use super::statuses::Statuses;
 use crate::limit::{Mode, Policy, Timestamp};
 
 /// How far limits are enforced at all: an operator's way to try them out, and the way back.
@@ -34,6 +35,8 @@ pub struct PartitionedPolicy {
     pub overrides: HashMap<String, Variant>,
     /// Of a hundred keys, for how many it is enforced; for the others it is in shadow mode.
     pub enforce_percent: u8,
+    /// The answers that it counts; `None`: every request, whatever its answer.
+    pub failures: Option<Arc<Statuses>>,
 }
 
 /// Which of a policy's limits applies.
@@ -87,6 +90,7 @@ impl PartitionedPolicy {
             tiers: BTreeMap::new(),
             overrides: HashMap::new(),
             enforce_percent: 100,
+            failures: None,
         }
     }
 

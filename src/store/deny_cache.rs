@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Semaphore;
 
-use crate::limit::{Check, Decision, Micros, Retry, Timestamp};
+use crate::limit::{Check, Decision, Key, Micros, Retry, Timestamp};
 
 /// Denials remembered at most, over all shards.
 const ENTRIES_MAX: usize = 65_536;
@@ -31,8 +31,16 @@ pub struct DenyCache {
     remembered: Micros,
 }
 
-/// Keyed by a secret hash over key, cost and which limit: 64 bits that nobody can aim at.
-type Shard = HashMap<u64, Entry>;
+type Shard = HashMap<Name, Entry>;
+
+/// What an entry is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Name {
+    /// A secret hash over the key: 64 bits that nobody can aim at.
+    key: u64,
+    cost: u64,
+    variant: usize,
+}
 
 #[derive(Debug)]
 enum Entry {
@@ -58,7 +66,7 @@ pub enum Known<'a> {
 #[derive(Debug)]
 pub struct Turn<'a> {
     cache: &'a DenyCache,
-    name: u64,
+    name: Name,
     answered: Arc<Semaphore>,
 }
 
@@ -78,7 +86,7 @@ impl DenyCache {
             return Known::Nothing;
         }
         let name = self.name(check);
-        let mut shard = self.shard(name);
+        let mut shard = self.shard(name.key);
         let Some(entry) = shard.get_mut(&name) else { return Known::Nothing };
         match entry {
             Entry::Asked(answered) => Known::Asked(Arc::clone(answered)),
@@ -101,7 +109,7 @@ impl DenyCache {
     /// that has ended.
     pub fn denial(&self, check: &Check, now: Timestamp) -> Option<Decision> {
         let name = self.name(check);
-        match self.shard(name).get(&name)? {
+        match self.shard(name.key).get(&name)? {
             Entry::Denied { generation, decision, at, until }
                 if *generation == check.policy.generation && *until > now =>
             {
@@ -122,7 +130,7 @@ impl DenyCache {
             return;
         }
         let name = self.name(check);
-        let mut shard = self.shard(name);
+        let mut shard = self.shard(name.key);
         if shard.len() >= ENTRIES_MAX / SHARDS {
             shard.retain(|_, entry| entry.lasts(at));
         }
@@ -132,12 +140,19 @@ impl DenyCache {
         }
     }
 
-    fn name(&self, check: &Check) -> u64 {
-        self.secret.hash_one((&check.key, check.cost, check.policy.variant))
+    /// Forgets the denials of a key: units have been given back.
+    pub fn forget(&self, key: &Key) {
+        let key = self.secret.hash_one(key);
+        self.shard(key).retain(|name, entry| name.key != key || matches!(entry, Entry::Asked(_)));
     }
 
-    fn shard(&self, name: u64) -> MutexGuard<'_, Shard> {
-        let at = (name % SHARDS as u64) as usize;
+    fn name(&self, check: &Check) -> Name {
+        let key = self.secret.hash_one(&check.key);
+        Name { key, cost: check.cost, variant: check.policy.variant }
+    }
+
+    fn shard(&self, key: u64) -> MutexGuard<'_, Shard> {
+        let at = (key % SHARDS as u64) as usize;
         self.shards[at].lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -155,7 +170,7 @@ impl Entry {
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        let mut shard = self.cache.shard(self.name);
+        let mut shard = self.cache.shard(self.name.key);
         if matches!(shard.get(&self.name), Some(Entry::Asked(asked)) if Arc::ptr_eq(asked, &self.answered))
         {
             shard.remove(&self.name);
@@ -169,7 +184,7 @@ impl Drop for Turn<'_> {
 mod tests {
     use super::*;
     use crate::limit::sliding_window::SlidingWindow;
-    use crate::limit::{Key, Limit, Mode, OnStoreError, Policy, Quota};
+    use crate::limit::{Limit, Mode, OnStoreError, Policy, Quota};
 
     const NOW: Timestamp = Timestamp::from_micros(1_763_000_000_000_000);
     const HOUR: Micros = Micros::new(3_600_000_000);
@@ -185,11 +200,12 @@ mod tests {
             mode: Mode::Enforce,
             on_store_error: OnStoreError::Local,
         });
-        Check { key: Key::new("sg", subject, &policy), policy, cost }
+        let key = Key::new("sg", subject, &policy);
+        Check::new(policy, key, cost)
     }
 
     fn denial(wait: Micros) -> Decision {
-        Decision { allowed: false, remaining: 0, retry: Retry::After(wait), reset_after: wait }
+        Decision { retry: Retry::After(wait), reset_after: wait, ..Decision::without_state(false) }
     }
 
     fn denied(known: &Known<'_>) -> Option<Retry> {

@@ -14,7 +14,8 @@ mod table;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::limit::{Check, Decision, Standing, State, Timestamp, decision};
+use crate::limit::settlement::Adjustment;
+use crate::limit::{Check, Decision, Settlement, Standing, State, Timestamp, decision};
 use crate::store::value::encode;
 
 use slot::Slot;
@@ -68,7 +69,7 @@ impl LocalStore {
             })
             .unzip();
         let rooms = decision::rooms(checks, &standings);
-        let decisions = decision::settle(checks, &mut standings, &rooms);
+        let decisions = decision::decide(checks, &mut standings, &rooms);
         for (((check, place), standing), among) in
             checks.iter().zip(places).zip(&standings).zip(shares)
         {
@@ -77,6 +78,27 @@ impl LocalStore {
             }
         }
         decisions
+    }
+
+    /// Settles at `now`, as one of `among` gateways that share the quotas. What was charged
+    /// otherwise than here is given back until the shared store speaks of the key again.
+    pub fn settle(&self, settlement: &Settlement, now: Timestamp, among: u64) {
+        let Some(adjustment) = settlement.adjustment() else { return };
+        let check = &settlement.check;
+        let place = self.table.place(&check.key);
+        let mut locked = self.table.lock(&[place]);
+        let slot = locked.get(place);
+        let among = slot.as_ref().map_or(among, |slot| slot.among(among, now));
+        let limit = check.policy.limit.among(among);
+        let mut standing = slot.map_or(limit.read(None, now), |slot| slot.standing(&limit, now));
+        standing.adjust(&adjustment);
+        match adjustment {
+            Adjustment::Charge(_) => self.store(&mut locked, place, check, &standing, now, among),
+            Adjustment::Refund(..) => {
+                let value = encode(&limit, &standing.state()).unwrap_or_default();
+                locked.get(place).into_iter().for_each(|slot| slot.give_back(value.clone()));
+            }
+        }
     }
 
     /// Remembers what the shared store told at `now` of the keys of `checks`.
@@ -110,11 +132,11 @@ impl LocalStore {
     }
 
     /// The shared store was told of `known` at `now`, and holds `shared` since.
-    pub fn settle(&self, known: &Known, shared: Option<&State>, now: Timestamp) {
+    pub fn confirm(&self, known: &Known, shared: Option<&State>, now: Timestamp) {
         let place = self.table.place_of(known.fingerprint);
         let mut locked = self.table.lock(&[place]);
         if let Some(slot) = locked.get(place) {
-            slot.settle(known, shared, now);
+            slot.confirm(known, shared, now);
             locked.make_room(place, now);
         }
     }

@@ -19,6 +19,7 @@ mod link;
 mod lookup;
 mod restore;
 mod scripts;
+mod settle;
 mod status;
 mod supervisor;
 mod teller;
@@ -253,7 +254,8 @@ fn probe(key_prefix: &str) -> Result<Check, LimitError> {
         mode: Mode::Enforce,
         on_store_error: OnStoreError::Local,
     });
-    Ok(Check { key: Key::new(key_prefix, "gateway", &policy), policy, cost: 1 })
+    let key = Key::new(key_prefix, "gateway", &policy);
+    Ok(Check::new(policy, key, 1))
 }
 
 // === impl SetupError ===

@@ -3,11 +3,15 @@
 //! The script returns the values as it read them and which checks had room. What is left, when to
 //! retry and when more comes is derived here, by the same functions that the local store uses.
 
+mod settle;
+
 use redis::{Cmd, Value, cmd};
 
 use super::local::Known;
 use super::value::decode;
 use crate::limit::{Check, Decision, Key, Limit, Standing, State, Timestamp, decision};
+
+pub use settle::SettleCall;
 
 /// The script that decides: the algorithms, then the decision.
 pub const SOURCE: &str = concat!(
@@ -23,6 +27,14 @@ pub const RESTORE_SOURCE: &str = concat!(
     include_str!("../../lua/sliding_window.lua"),
     include_str!("../../lua/calendar.lua"),
     include_str!("../../lua/restore.lua"),
+);
+
+/// The script that settles.
+pub const SETTLE_SOURCE: &str = concat!(
+    include_str!("../../lua/token_bucket.lua"),
+    include_str!("../../lua/sliding_window.lua"),
+    include_str!("../../lua/calendar.lua"),
+    include_str!("../../lua/settle.lua"),
 );
 
 /// Milliseconds that Redis remembers which call of restore.lua was a gateway's last.
@@ -99,6 +111,26 @@ pub fn restored(known: &[Known], reply: &Value) -> Result<Told, Misread> {
         _ => Err(Misread::Malformed),
     });
     Ok((timestamp(*now)?, states.collect::<Result<_, Misread>>()?))
+}
+
+/// How each key stands whose value the script has returned.
+fn states<'a>(
+    limits: impl ExactSizeIterator<Item = &'a Limit>,
+    values: &[Value],
+    now: Timestamp,
+) -> Result<Vec<Standing>, Misread> {
+    if values.len() != limits.len() {
+        return Err(Misread::Malformed);
+    }
+    let each = limits.zip(values).map(|(limit, value)| {
+        let state = match value {
+            Value::Nil => None,
+            Value::BulkString(bytes) => decode(limit, bytes),
+            _ => return Err(Misread::Malformed),
+        };
+        Ok(limit.read(state.as_ref(), now))
+    });
+    each.collect()
 }
 
 fn timestamp(micros: i64) -> Result<Timestamp, Misread> {
@@ -178,7 +210,8 @@ impl<'a> Call<'a> {
             return Err(Misread::Foreign);
         }
         let now = timestamp(*now)?;
-        let mut standings = self.standings(values, now)?;
+        let limits = self.keys.iter().map(|(_, limit)| *limit);
+        let mut standings = states(limits, values, now)?;
         let answers: Vec<&[u8]> = answers.split(|byte| *byte == b',').collect();
         if answers.len() != self.requests.len() {
             return Err(Misread::Malformed);
@@ -196,7 +229,7 @@ impl<'a> Call<'a> {
             if decision::rooms(request, &asked) != rooms {
                 return Err(Misread::Malformed);
             }
-            let decisions = decision::settle(request, &mut asked, &rooms);
+            let decisions = decision::decide(request, &mut asked, &rooms);
             for (place, standing) in mine.into_iter().zip(asked) {
                 standings[place] = standing;
             }
@@ -204,21 +237,5 @@ impl<'a> Call<'a> {
         });
         let decisions = decisions.collect::<Result<_, Misread>>()?;
         Ok(Answer { now, decisions, standings })
-    }
-
-    fn standings(&self, values: &[Value], now: Timestamp) -> Result<Vec<Standing>, Misread> {
-        if values.len() != self.keys.len() {
-            return Err(Misread::Malformed);
-        }
-        let each = self.keys.iter().zip(values);
-        each.map(|((_, limit), value)| {
-            let state = match value {
-                Value::Nil => None,
-                Value::BulkString(bytes) => decode(limit, bytes),
-                _ => return Err(Misread::Malformed),
-            };
-            Ok(limit.read(state.as_ref(), now))
-        })
-        .collect()
     }
 }

@@ -146,6 +146,8 @@ fn what_ends_a_request_early_ends_the_explanation() {
     assert!(says("x:y", "192.0.2.1").contains("refused   with 400"));
     assert!(says("/a", "2001:db8::1").contains("client    2001:db8::1, counted as 2001:db8::"));
     assert!(says("/a", "192.0.2.1").contains("user      none: anonymous"));
+    let odd = explainer.says(&["--path", "/", "--ip", "192.0.2.9", "--header", "Host: a b"]);
+    assert!(odd.contains("400") && odd.contains("names no host"), "{odd}");
 }
 
 #[test]
@@ -220,6 +222,26 @@ fn explain_says_which_calendar_a_policy_goes_by() {
     asked.extend(["--header", "x-tier: gold"]);
     let tier = explainer.says(&asked);
     assert!(tier.contains("limit     3 in a day, by the midnights of UTC (calendar)"), "{tier}");
+}
+
+#[test]
+fn what_settles_a_cost_is_told() {
+    let config = "[policies.points]\nquota = 100\nwindow = \"1h\"\n\
+         [policies.login]\nquota = 5\nwindow = \"1m\"\ncount = \"failures\"\n\
+         failure_status = [401, \"5xx\"]\n\
+         [[rules]]\npath = \"/**\"\npolicies = [\"points\", \"login\"]\ncost = 3\n\
+         cost_from = \"body:1KiB\"\nsettle_from = \"header:X-Cost\"\n";
+    let app = app_at(([127, 0, 0, 1], 3000).into());
+    let explainer = Explainer::new("terms", &format!("[store]\nkind = \"local\"\n{app}{config}"));
+    let said = explainer.says(&["--path", "/", "--ip", "192.0.2.1"]);
+    let [login, points] = ["login", "points"].map(|policy| {
+        let from = said.split(&format!("policy    {policy}")).nth(1).expect("the policy");
+        from.split("key  ").next().expect("its terms").to_owned()
+    });
+    let term = "in the end what `x-cost` of the answer says";
+    assert!(login.contains(term) && points.contains(term), "{said}");
+    assert!(login.contains("nothing unless the answer is 401, 5xx"), "{said}");
+    assert!(!points.contains("unless"), "{said}");
 }
 
 #[test]

@@ -51,7 +51,7 @@ impl Shared {
         for known in known(gateway, What::Untold, now) {
             let standing = known.on_top_of(self.0.get(&*known.key), now);
             self.0.insert(known.key.to_string(), standing.state());
-            gateway.settle(&known, Some(&standing.state()), now);
+            gateway.confirm(&known, Some(&standing.state()), now);
         }
     }
 
@@ -331,7 +331,7 @@ fn what_was_admitted_without_the_store_is_charged_to_it_once() {
     for known in &charged {
         let standing = known.on_top_of(shared.0.get(&*known.key), START);
         shared.0.insert(known.key.to_string(), standing.state());
-        gateways[0].settle(known, Some(&standing.state()), START);
+        gateways[0].confirm(known, Some(&standing.state()), START);
     }
     assert_eq!(shared.used(&check, START), 2 + 2);
     shared.told(&gateways[0], START);

@@ -19,6 +19,7 @@ mod calendar;
 mod config;
 mod connections;
 mod core;
+mod costs;
 mod endurance;
 mod evasions;
 mod examples;

@@ -1,6 +1,8 @@
 //! The scripts on a real Redis and the pure core give the same answers, whatever happens: mixed
 //! algorithms, costs, shadow policies, several requests a call, changed policies, a stepping clock.
 
+mod settled;
+
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 

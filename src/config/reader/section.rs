@@ -1,5 +1,7 @@
 //! One table of the file.
 
+mod list;
+
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -9,7 +11,7 @@ use toml::de::{DeTable, DeValue};
 use super::{Reader, kind};
 use crate::config::diagnostic::{Mistake, Span};
 use crate::config::size::size_within;
-use crate::config::value::{self, List, Text, quote, suggest};
+use crate::config::value::{self, Text, listed, quote, suggest};
 
 /// Longest name of an upstream or a policy.
 const NAME_MAX: usize = 64;
@@ -96,6 +98,22 @@ impl<'a> Section<'a> {
                 .help(format!("add it, as in `{key} = {example}`"));
             self.error(&self.span, mistake);
         }
+    }
+
+    /// Whether at most one of `keys` is there. That there is none, or more than one, is a mistake,
+    /// of which `none` and `many` say what.
+    pub(in crate::config) fn one_of(&self, keys: &[&str], none: &str, many: &str) -> bool {
+        let help = format!("give one of {}", listed(keys.iter().copied()));
+        let mut given = keys.iter().filter(|key| self.has(key));
+        match (given.next(), given.next()) {
+            (None, _) => self.error(self.span(), Mistake::new(none).help(help)),
+            (Some(_), None) => {}
+            (Some(_), Some(second)) => {
+                self.error(&self.key_span(second), Mistake::new(many).help(help));
+                return false;
+            }
+        }
+        true
     }
 
     pub(in crate::config) fn boolean(&mut self, key: &'static str) -> Option<bool> {
@@ -192,36 +210,6 @@ impl<'a> Section<'a> {
             let meaning = found.map(|(_, meaning)| *meaning);
             meaning.ok_or_else(|| unknown_word(key, text, words, planned))
         })
-    }
-
-    /// An array of strings, each of which `parse` makes something of.
-    pub(in crate::config) fn list<T>(
-        &mut self,
-        key: &'static str,
-        bounds: RangeInclusive<usize>,
-        mut parse: impl FnMut(&Text) -> Result<T, Mistake>,
-    ) -> Option<List<T>> {
-        let value = self.ask(key)?;
-        let DeValue::Array(array) = value.get_ref() else {
-            self.reader.wrong_type(&quote(key), "an array of strings", "[\"a\", \"b\"]", value);
-            return None;
-        };
-        if !bounds.contains(&array.len()) {
-            let (least, most) = (bounds.start(), bounds.end());
-            let count = array.len();
-            let mistake = Mistake::new(format!("`{key}` has too few or too many entries: {count}"))
-                .help(format!("{least} to {most} of them"));
-            self.error(&value.span(), mistake);
-        }
-        let what = format!("an entry of `{key}`");
-        let mut items = Vec::with_capacity(array.len());
-        for text in array.iter().filter_map(|entry| self.reader.text(&what, entry)) {
-            match parse(&text) {
-                Ok(item) => items.push((text.span, item)),
-                Err(mistake) => self.error(&text.span, mistake),
-            }
-        }
-        Some(List { items, written: array.len(), span: value.span() })
     }
 
     /// The strings of the table `key`, whose names are the operator's, in order of name: each with

@@ -2,6 +2,7 @@
 
 mod answer;
 mod calendar;
+mod failures;
 mod key;
 mod limit;
 mod partition;
@@ -51,6 +52,7 @@ fn policy(
     let modes = [("enforce", Mode::Enforce), ("shadow", Mode::Shadow)];
     let mode = section.word("mode", &modes, &[]).unwrap_or(Mode::Enforce);
     let enforce_percent = enforce_percent(&mut section, mode);
+    let failures = failures::failures(&mut section);
     let written = limit.as_ref().map(|(_, written)| written.clone());
     let differing = variants::differing(&mut section, written, &partition, sources);
     section.finish();
@@ -66,6 +68,7 @@ fn policy(
         };
         let mut limited = PartitionedPolicy::new(Variant::new(policy, periods), partition);
         limited.enforce_percent = enforce_percent;
+        limited.failures = failures;
         differing.put_into(&mut limited);
         limited
     });

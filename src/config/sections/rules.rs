@@ -1,6 +1,7 @@
 //! `[[rules]]`.
 
 mod condition;
+mod cost;
 
 use std::collections::BTreeSet;
 
@@ -11,24 +12,29 @@ use crate::config::diagnostic::Mistake;
 use crate::config::reader::Section;
 use crate::config::value::{Text, quote};
 use crate::config::{PartitionedPolicy, Rule};
-use crate::limit::quota::UNITS_MAX;
-use crate::rules::variant::{Variant, Which};
 
 /// Most policies of a rule.
 const POLICIES_MAX: usize = 32;
 /// Most methods of a rule.
 const METHODS_MAX: usize = 32;
 
-pub(super) fn rules(
-    root: &mut Section<'_>,
-    policies: &[Definition<PartitionedPolicy>],
-    has_user: bool,
-) -> Vec<Rule> {
+/// What rules are read against.
+#[derive(Clone, Copy)]
+pub(super) struct Surroundings<'a> {
+    /// The policies that they may name.
+    pub(super) policies: &'a [Definition<PartitionedPolicy>],
+    /// Whether anything tells who a user is.
+    pub(super) has_user: bool,
+    /// Whether no peer is a trusted proxy.
+    pub(super) trusts_nobody: bool,
+}
+
+pub(super) fn rules(root: &mut Section<'_>, surroundings: &Surroundings<'_>) -> Vec<Rule> {
     let Some(sections) = root.tables("rules", ENTRIES_MAX) else { return Vec::new() };
     let mut used = BTreeSet::new();
     let mut rules: Vec<Rule> = Vec::with_capacity(sections.len());
     for mut section in sections {
-        if let Some(rule) = rule(&mut section, policies, has_user, &mut used) {
+        if let Some(rule) = rule(&mut section, surroundings, &mut used) {
             if rules.contains(&rule) {
                 let mistake = Mistake::new("another rule says exactly the same")
                     .help("remove one of them: a policy is asked once, however many rules name it");
@@ -38,7 +44,7 @@ pub(super) fn rules(
         }
         section.finish();
     }
-    for (index, policy) in policies.iter().enumerate() {
+    for (index, policy) in surroundings.policies.iter().enumerate() {
         if !used.contains(&index) {
             let mistake = Mistake::new(format!("no rule names the policy {}", quote(&policy.name)))
                 .help("name it in `policies` of a rule, or remove it");
@@ -50,8 +56,7 @@ pub(super) fn rules(
 
 fn rule(
     section: &mut Section<'_>,
-    policies: &[Definition<PartitionedPolicy>],
-    has_user: bool,
+    surroundings: &Surroundings<'_>,
     used: &mut BTreeSet<usize>,
 ) -> Option<Rule> {
     let patterns = routes::patterns(section);
@@ -61,10 +66,10 @@ fn rule(
         methods.dedup();
         methods
     });
-    let condition = condition::condition(section, has_user);
-    let mut consulted = consulted(section, policies);
+    let condition = condition::condition(section, surroundings.has_user);
+    let mut consulted = consulted(section, surroundings.policies);
     used.extend(&consulted);
-    let cost = cost(section, policies, &consulted);
+    let cost = cost::pricing(section, surroundings, &consulted);
     let (path, host) = patterns?;
     consulted.sort_unstable();
     Some(Rule { path, host, methods, condition: condition?, policies: consulted, cost })
@@ -87,36 +92,6 @@ fn consulted(section: &mut Section<'_>, policies: &[Definition<PartitionedPolicy
         }
     }
     consulted
-}
-
-/// The cost, which every one of the policies must be able to admit.
-fn cost(
-    section: &mut Section<'_>,
-    policies: &[Definition<PartitionedPolicy>],
-    consulted: &[usize],
-) -> u64 {
-    let cost = section.integer("cost", 1..=UNITS_MAX).unwrap_or(1);
-    for definition in consulted.iter().filter_map(|index| policies.get(*index)) {
-        let Some(policy) = &definition.meaning else { continue };
-        let limits = policy.variants().map(Variant::policy);
-        // The policy's own, then tiers, then overrides, each in the order of the file.
-        let least = limits.min_by_key(|limit| (limit.limit.cost_max(), limit.variant));
-        let Some(least) = least.filter(|least| cost > least.limit.cost_max()) else { continue };
-        let most = least.limit.cost_max();
-        let name = quote(&definition.name);
-        let name = match policy.which(least) {
-            Which::Own => name,
-            Which::Tier(tier) => format!("the tier {} of {name}", quote(tier)),
-            Which::Override => {
-                let number = least.variant.saturating_sub(policy.tiers.len());
-                format!("override number {number} of {name}")
-            }
-        };
-        let mistake = Mistake::new(format!("a request of this cost could never pass {name}"))
-            .help(format!("{name} admits at most {most} units at once"));
-        section.error(&section.span_of("cost"), mistake);
-    }
-    cost
 }
 
 /// A method as requests have it, in upper case.

@@ -6,7 +6,7 @@ use std::fmt;
 use http::HeaderName;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::{Found, HEADERS, REQUEST, Scalar};
+use super::{Found, HEADERS, REQUEST, SAID, Scalar};
 use crate::replay::entry::Entry;
 
 /// The fields of an object.
@@ -16,7 +16,11 @@ pub(super) struct Fields<'f, 'e, 'de>(pub(super) &'f mut Found<'e, 'de>);
 struct Value<'f, 'e, 'de>(&'f mut Found<'e, 'de>, &'f str);
 
 /// The value, or the values, of a header.
-struct HeaderValue<'f>(&'f mut Entry, &'f str);
+struct HeaderValue<'f> {
+    entry: &'f mut Entry,
+    name: &'f str,
+    said: bool,
+}
 
 /// A name, borrowed from the line if it can be.
 struct Name;
@@ -96,10 +100,11 @@ impl<'de> Visitor<'de> for Value<'_, '_, 'de> {
         if self.1 == REQUEST {
             return Fields(self.0).visit_map(map);
         }
-        let headers = HEADERS.contains(&self.1);
+        let (headers, said) = (HEADERS.contains(&self.1), SAID.contains(&self.1));
         while let Some(name) = map.next_key_seed(Name)? {
-            if headers {
-                map.next_value_seed(HeaderValue(&mut *self.0.entry, &name))?;
+            if headers || said {
+                let entry = &mut *self.0.entry;
+                map.next_value_seed(HeaderValue { entry, name: &name, said })?;
             } else {
                 map.next_value::<IgnoredAny>()?;
             }
@@ -126,8 +131,10 @@ impl<'de> Visitor<'de> for HeaderValue<'_> {
     }
 
     fn visit_str<E>(self, text: &str) -> Result<(), E> {
-        if let Ok(name) = HeaderName::try_from(self.1) {
-            self.0.header(name, text.as_bytes());
+        match HeaderName::try_from(self.name) {
+            Ok(name) if self.said => self.entry.said(name, text.as_bytes()),
+            Ok(name) => self.entry.header(name, text.as_bytes()),
+            Err(_) => {}
         }
         Ok(())
     }
@@ -158,7 +165,8 @@ impl<'de> Visitor<'de> for HeaderValue<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-        while list.next_element_seed(HeaderValue(&mut *self.0, self.1))?.is_some() {}
+        let Self { entry, name, said } = self;
+        while list.next_element_seed(HeaderValue { entry: &mut *entry, name, said })?.is_some() {}
         Ok(())
     }
 }

@@ -126,6 +126,12 @@ impl Slot {
         }
     }
 
+    /// Takes the state after some of it was given back. The shared store is told of no more charges
+    /// by it, and of no fewer than it has to be.
+    pub(super) fn give_back(&mut self, value: Value) {
+        self.value = value;
+    }
+
     /// Takes what the shared store told of this key at `now`, and charges to it what that store has
     /// not been told of. An answer from before the one that is known comes too late.
     pub(super) fn learn(&mut self, policy: &Arc<Policy>, shared: &Standing, now: Timestamp) {
@@ -187,7 +193,7 @@ impl Slot {
     /// The shared store was told of `known` at `now`, and holds `shared` since. What was charged
     /// here meanwhile it has not been told of. The state itself stays: until that store is asked
     /// again, nothing charged here is given back.
-    pub(super) fn settle(&mut self, known: &Known, shared: Option<&State>, now: Timestamp) {
+    pub(super) fn confirm(&mut self, known: &Known, shared: Option<&State>, now: Timestamp) {
         let limit = self.policy.limit;
         let Some(origin) = &mut self.origin else { return };
         let Some(apart) = &mut origin.apart else { return };

@@ -17,6 +17,7 @@ impl RedisStore {
     /// Connects without a supervisor: for a process that asks a few questions and ends.
     pub async fn connect_once(&self) -> Result<(), Fault> {
         let link = Link::open(&self.client).await?;
+        self.meet(timestamp(link.time(self.patience()).await?));
         self.link.store(Some(Arc::new(link)));
         Ok(())
     }
@@ -25,9 +26,8 @@ impl RedisStore {
     pub async fn inspect(&self, checks: &[Check]) -> Result<Vec<Standing>, Fault> {
         let Some(link) = self.link.load_full() else { return Err(Fault::away()) };
         let keys: Vec<&str> = checks.iter().map(|check| check.key.as_str()).collect();
-        let ((seconds, micros), values): (Time, Vec<Value>) =
-            link.read(&keys, self.patience()).await?;
-        let now = Timestamp::from_micros(seconds.saturating_mul(1_000_000).saturating_add(micros));
+        let (time, values): (Time, Vec<Value>) = link.read(&keys, self.patience()).await?;
+        let now = timestamp(time);
         let each = checks.iter().zip(values).map(|(check, value)| {
             let state = match &value {
                 Value::BulkString(bytes) => decode(&check.policy.limit, bytes),
@@ -37,4 +37,8 @@ impl RedisStore {
         });
         Ok(each.collect())
     }
+}
+
+fn timestamp((seconds, micros): Time) -> Timestamp {
+    Timestamp::from_micros(seconds.saturating_mul(1_000_000).saturating_add(micros))
 }

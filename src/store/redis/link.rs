@@ -80,6 +80,14 @@ impl Link {
         Ok(said?)
     }
 
+    /// Redis' clock: seconds and microseconds.
+    pub(super) async fn time(&self, longest: Duration) -> Result<(u64, u64), Fault> {
+        let mut connection = self.connection.clone();
+        let command = cmd("TIME");
+        let asking = command.query_async(&mut connection);
+        Ok(timeout(longest, asking).await.map_err(|_| Fault::unanswered())??)
+    }
+
     /// Redis' clock and the values of `keys`, of which there is at least one.
     pub(super) async fn read(
         &self,

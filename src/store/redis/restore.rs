@@ -153,7 +153,7 @@ impl RedisStore {
         let Some(telling) = lock(&self.debts).unconfirmed.clone() else { return Ok(()) };
         let (now, states) = self.call(link, telling.number, &telling.known).await?;
         for (known, state) in telling.known.iter().zip(states) {
-            local.settle(known, state.as_ref(), now);
+            local.confirm(known, state.as_ref(), now);
         }
         lock(&self.debts).unconfirmed = None;
         Ok(())

@@ -2,17 +2,19 @@
 
 use std::sync::OnceLock;
 
-use crate::store::script::{self, SOURCE};
+use crate::store::script::{self, SETTLE_SOURCE, SOURCE};
 
 /// Decides.
 pub(super) static DECIDE: Script = Script::new(SOURCE);
 /// Writes what a gateway knows better than Redis.
 pub(super) static RESTORE: Script = Script::new(script::RESTORE_SOURCE);
+/// Charges and gives back what requests turned out to cost.
+pub(super) static SETTLE: Script = Script::new(SETTLE_SOURCE);
 /// Counts the gateways.
 pub(super) static HEARTBEAT: Script = Script::new(include_str!("../../../lua/heartbeat.lua"));
 
 /// All of them.
-pub(super) static ALL: [&Script; 3] = [&DECIDE, &RESTORE, &HEARTBEAT];
+pub(super) static ALL: [&Script; 4] = [&DECIDE, &RESTORE, &SETTLE, &HEARTBEAT];
 
 /// A script.
 pub(super) struct Script {

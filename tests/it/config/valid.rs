@@ -14,6 +14,7 @@ use sluicegate::identity::Source;
 use sluicegate::identity::credential::Place;
 use sluicegate::limit::{Limit, Micros, Mode, OnStoreError, Timestamp};
 use sluicegate::request::origin::Origins;
+use sluicegate::rules::cost::Pricing;
 use sluicegate::rules::partition::Word;
 use sluicegate::rules::{Enforcement, PartitionedPolicy};
 
@@ -108,7 +109,7 @@ fn a_policy_and_a_rule_have_defaults() {
     assert_eq!(config.answers, [answer]);
     assert_eq!(limited.partition.words(), [Word::Ip]);
     let [rule] = config.rules.as_slice() else { panic!("one rule") };
-    assert_eq!((rule.methods.as_ref(), rule.cost), (None, 1));
+    assert_eq!((rule.methods.as_ref(), &rule.cost), (None, &Pricing::fixed(1)));
     assert_eq!(rule.policies, [0]);
 }
 
@@ -215,7 +216,7 @@ fn every_key_of_a_policy_and_a_rule_is_read() {
     let [api, all] = config.rules.as_slice() else { panic!("two rules") };
     let methods = vec!["GET".to_owned(), "POST".to_owned()];
     assert_eq!(api.methods.as_ref(), Some(&methods));
-    assert_eq!((api.policies.as_slice(), api.cost), ([0, 1].as_slice(), 20));
+    assert_eq!((api.policies.as_slice(), &api.cost), ([0, 1].as_slice(), &Pricing::fixed(20)));
     assert_eq!(api.host.as_ref().map(ToString::to_string).as_deref(), Some("api.example.org"));
     assert_eq!((all.path.as_str(), all.policies.as_slice()), ("/**", [0, 2].as_slice()));
 }

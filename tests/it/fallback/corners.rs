@@ -54,7 +54,7 @@ fn a_late_answer_does_not_undo_what_was_told() {
     let charged = known(&gateway, What::Untold, at(3_000)).pop().expect("a key");
     assert_eq!(charged.on_top_of(Some(&old.state()), at(3_000)).remaining(), 4);
     let told = charged.on_top_of(Some(&old.state()), at(3_000)).state();
-    gateway.settle(&charged, Some(&told), at(3_000));
+    gateway.confirm(&charged, Some(&told), at(3_000));
     gateway.learn(std::slice::from_ref(&check), &[old], at(1_000));
     let seen = known(&gateway, EVERYTHING, at(4_000)).pop().expect("a key");
     assert!(seen.seen_beside(None, at(4_000)).remaining() == 4, "six are known to be used");

@@ -156,3 +156,39 @@ fn the_report_names_clients_and_what_they_used() {
         Some(1)
     );
 }
+
+#[test]
+fn what_a_request_cost_in_the_end_is_settled_by_its_line() {
+    let scene = Scene::new(
+        "[policies.failures]\nquota = 2\nwindow = \"1h\"\ncount = \"failures\"\n\
+         failure_status = [401, \"5xx\"]\n[policies.units]\nquota = 20\nwindow = \"1h\"\n\
+         [[rules]]\npath = \"/login\"\npolicies = [\"failures\"]\n\
+         [[rules]]\npath = \"/work\"\npolicies = [\"units\"]\nsettle_from = \"header:x-cost\"\n\
+         [[rules]]\npath = \"/upload\"\npolicies = [\"units\"]\ncost_from = \"body:100B\"\n",
+    );
+    let login = |status: u16| json!({"path": "/login", "status": status});
+    let statuses = [200, 401, 200, 503, 200, 302, 401];
+    scene.write("log", lines(&statuses.map(login)));
+    let report = scene.report(&["log", "--verdicts", "verdicts"]);
+    // Two failures fill it: from then on nobody gets so far as to sign in rightly.
+    assert_eq!(allowed(&scene), [true, true, true, true, false, false, false]);
+    let found = policy(&report, "failures");
+    assert_eq!((&found["denied"], &found["tried"]["checks"]), (&json!(3), &json!(7)));
+    assert_eq!(found["enough"]["quota"], 3, "there are three failures");
+    let work = |cost: &str| json!({"path": "/work", "upstream_http_x_cost": cost});
+    let caddy = json!({"path": "/work", "resp_headers": {"X-Cost": ["9"]}});
+    let upload = json!({"path": "/upload", "bytes_in": 450});
+    scene.write("log", lines(&[work("5"), caddy, upload, work("0"), work("3"), work("1")]));
+    let report = scene.report(&["log", "--verdicts", "verdicts"]);
+    // 5, 9, 5, 0 and 1 of the 3 for which there is room: the last finds nothing left.
+    assert_eq!(allowed(&scene), [true, true, true, true, true, false]);
+    assert!(!report["notes"].to_string().contains("x-cost"), "{}", report["notes"]);
+    scene.write("log", lines(&[json!({"path": "/login"}), json!({"path": "/work"})]));
+    let notes = scene.report(&["log"])["notes"].to_string();
+    assert!(notes.contains("no line has a status, so all are failures to policy `failures`"));
+    assert!(notes.contains("no line has the header `x-cost` of the answer"), "{notes}");
+}
+
+fn allowed(scene: &Scene) -> Vec<bool> {
+    scene.read("verdicts").lines().map(|line| line.contains("\"allowed\":true")).collect()
+}

@@ -23,8 +23,8 @@ trusted_proxies = ["10.0.0.0/8"]
 [identity.header]
 user = "x-user"
 [policies.per-ip]
-quota = 40
-window = "1m"
+quota = 8
+window = "10s"
 [policies.coarse]
 quota = 20
 window = "30s"
@@ -32,7 +32,7 @@ resolution = 5
 partition = ["ip", "method"]
 [policies.bucket]
 quota = 4
-window = "1m"
+window = "1h"
 burst = 3
 algorithm = "token-bucket"
 partition = ["user", "host"]
@@ -78,9 +78,9 @@ users = ["user-7"]
 fn plans() -> HashMap<&'static str, Plan> {
     const MINUTE: u64 = 60_000_000;
     HashMap::from([
-        ("per-ip", sliding_window(40, MINUTE, 64).into()),
+        ("per-ip", sliding_window(8, MINUTE / 6, 64).into()),
         ("coarse", sliding_window(20, MINUTE / 2, 5).into()),
-        ("bucket", token_bucket(4, MINUTE, 3).into()),
+        ("bucket", token_bucket(4, 60 * MINUTE, 3).into()),
         ("day", Plan::Periods { quota: 300, length_s: 86_400, from_s: 0 }),
         ("shadow", sliding_window(3, MINUTE, 64).into()),
         ("rules", sliding_window(25, MINUTE, 64).into()),
@@ -144,7 +144,7 @@ impl Direct {
             enforcement: Enforcement::Full,
             now,
         };
-        let checks = self.rules.evaluate(&asked);
+        let checks = self.rules.evaluate(&asked).checks;
         let mut standings: Vec<_> = checks
             .iter()
             .map(|check| {
@@ -152,7 +152,7 @@ impl Direct {
             })
             .collect();
         let rooms = decision::rooms(&checks, &standings);
-        decision::settle(&checks, &mut standings, &rooms);
+        decision::decide(&checks, &mut standings, &rooms);
         for (check, standing) in checks.iter().zip(&standings) {
             if standing.must_be_stored() {
                 self.states.insert(check.key.clone(), standing.state());

@@ -86,5 +86,5 @@ pub(crate) fn policy(name: &str, limit: Limit, mode: Mode) -> Arc<Policy> {
 }
 
 pub(crate) fn check(prefix: &str, subject: &str, policy: &Arc<Policy>, cost: u64) -> Check {
-    Check { policy: Arc::clone(policy), key: Key::new(prefix, subject, policy), cost }
+    Check::new(Arc::clone(policy), Key::new(prefix, subject, policy), cost)
 }

@@ -92,20 +92,10 @@ fn algorithms(section: &mut Section<'_>) -> Option<Vec<Algorithm>> {
 
 /// The keys, which are given in exactly one way.
 fn keys(section: &mut Section<'_>, algorithms: Option<&[Algorithm]>) -> Option<Keys> {
-    let given: Vec<&str> = KEYS.into_iter().filter(|key| section.has(key)).collect();
-    let help = format!("give one of {}", listed(KEYS));
     let texts = KEYS.map(|key| Some((key, section.key_span(key), section.text(key)?)));
-    match given.as_slice() {
-        [] => {
-            let mistake = Mistake::new("`[identity.jwt]` has no key to verify tokens with");
-            section.error(&section.span().clone(), mistake.help(help));
-        }
-        [_] => {}
-        [_, second, ..] => {
-            let mistake = Mistake::new("keys are given in one way");
-            section.error(&section.key_span(second), mistake.help(help));
-            return None;
-        }
+    let none = "`[identity.jwt]` has no key to verify tokens with";
+    if !section.one_of(&KEYS, none, "keys are given in one way") {
+        return None;
     }
     let (name, span, text) = texts.into_iter().flatten().next()?;
     let algorithms = algorithms?;

@@ -6,7 +6,7 @@ use http::HeaderName;
 use crate::client::ADDRESS_CLAIMS;
 use crate::config::diagnostic::{Mistake, Span};
 use crate::config::reader::Section;
-use crate::config::value::{Text, listed};
+use crate::config::value::Text;
 use crate::identity::credential::Place;
 
 /// Headers that belong to the connection or frame the message, or that the gateway reads or writes
@@ -200,24 +200,12 @@ pub(super) fn one_place(
     headers: &mut Headers,
     role: &'static str,
 ) -> Option<Place> {
-    let given: Vec<&str> = keys.into_iter().filter(|key| section.has(key)).collect();
     let found = keys.map(|key| match key {
         "cookie" => section.parsed(key, plain_name).map(Place::Cookie),
         "query" => section.parsed(key, plain_name).map(Place::Query),
         _ => headers.of_credential(section, role),
     });
-    let help = format!("give one of {}", listed(keys));
-    match given.as_slice() {
-        [] => {
-            let mistake = Mistake::new("nothing says where clients present this");
-            section.error(&section.span().clone(), mistake.help(help));
-        }
-        [_] => {}
-        [_, second, ..] => {
-            let mistake = Mistake::new("clients present this in one place");
-            section.error(&section.key_span(second), mistake.help(help));
-            return None;
-        }
-    }
-    found.into_iter().flatten().next()
+    let none = "nothing says where clients present this";
+    let one = section.one_of(&keys, none, "clients present this in one place");
+    found.into_iter().flatten().next().filter(|_| one)
 }

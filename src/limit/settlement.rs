@@ -1,0 +1,73 @@
+//! Settlement: what a check turned out to cost when its request is over, against what was taken
+//! for it before.
+//!
+//! What it cost more is charged on top, as far as the limit has room: a full limit is full. What it
+//! cost less is given back, but only as far as it still counts. So nothing is admitted that would
+//! not have been admitted had the true cost been taken at once:
+//!
+//! - A `token-bucket` pays its debt off in the order in which it was made. A charge that was the
+//!   last up to the moment `until` is unpaid, at a later moment, as far as `until` is still ahead.
+//! - In a `sliding-window` the units are taken out of the tick in which they were counted.
+//! - In a `calendar` they are taken out of the period in which they were counted.
+//!
+//! Not promised: that all of it is given back where the policy was reloaded with another window in
+//! between, or the clock was set.
+
+use super::check::Check;
+use super::time::Timestamp;
+
+/// What a charge has taken, as far as it takes to give it back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// When.
+    pub at: Timestamp,
+    /// When the last of it no longer counts, as it stood then.
+    pub until: Timestamp,
+    /// As how many units of the whole limit each unit was counted: in a share it is dearer.
+    pub dearness: u64,
+}
+
+/// What a check cost in the end.
+#[derive(Clone, Debug)]
+pub struct Settlement {
+    /// The check, with the cost that was taken.
+    pub check: Check,
+    /// What was taken.
+    pub receipt: Receipt,
+    /// What it cost.
+    pub cost: u64,
+}
+
+/// What is to be done to a state to settle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Adjustment {
+    /// Take so many units more, as far as there is room.
+    Charge(u64),
+    /// Give so many units of the whole limit back.
+    Refund(u64, Receipt),
+}
+
+// === impl Settlement ===
+
+impl Settlement {
+    /// What is to be done; nothing if the cost is the one that was taken.
+    pub const fn adjustment(&self) -> Option<Adjustment> {
+        Adjustment::between(self.check.cost, self.cost, self.receipt)
+    }
+}
+
+// === impl Adjustment ===
+
+impl Adjustment {
+    /// From what was taken to what it cost; nothing if that is the same.
+    pub const fn between(taken: u64, cost: u64, receipt: Receipt) -> Option<Self> {
+        if cost > taken {
+            return Some(Self::Charge(cost - taken));
+        }
+        if cost == taken {
+            return None;
+        }
+        let units = (taken - cost).saturating_mul(receipt.dearness);
+        Some(Self::Refund(units, receipt))
+    }
+}
