@@ -5,7 +5,7 @@
 -- ARGV          [1] "0": the clock is Redis' own. A test may give microseconds since the epoch;
 --               then keys live a day longer, so that virtual time does not lose them.
 --               [2] a number that the reply repeats, so that nobody takes it for that of another
---               call. Then four for each key: the algorithm's letter ("t", "s" or "c") and
+--               call. Then four for each key: the algorithm's letter ("t", "s", "c" or "b") and
 --               three parameters. Then for each request: the number of its checks, and three for each
 --               check: position of its key (from 1), cost, "1" if the policy is in shadow mode, else "0".
 -- Stored value  as the algorithms say; every key has a time to live.
@@ -21,7 +21,7 @@
 --               was changed) is cut to the worst that they could and written so.
 -- Clock         Redis' TIME, read once.
 
-local algorithms = { t = token_bucket, s = sliding_window, c = calendar }
+local algorithms = { t = token_bucket, s = sliding_window, c = calendar, b = ban }
 local args, keys = ARGV, KEYS
 local call, format = redis.call, string.format
 
@@ -55,8 +55,11 @@ while at <= #args do
     for i = at + 1, last, 3 do
       if rooms[(i - at + 2) / 3] == '1' then
         local k = tonumber(args[i])
-        algorithm_of[k].charge(standings[k], tonumber(args[i + 1]))
-        dirty[k] = true
+        -- A ban is never charged.
+        if algorithm_of[k].charge then
+          algorithm_of[k].charge(standings[k], tonumber(args[i + 1]))
+          dirty[k] = true
+        end
       end
     end
   end

@@ -17,7 +17,7 @@
 --               reply was lost charges nothing the second time.
 -- Clock         Redis' TIME, read once.
 
-local algorithms = { t = token_bucket, s = sliding_window, c = calendar }
+local algorithms = { t = token_bucket, s = sliding_window, c = calendar, b = ban }
 local now, number, spare_ms = tonumber(ARGV[1]), tonumber(ARGV[2]), 86400000
 if now == 0 then
   local time = redis.call('TIME')

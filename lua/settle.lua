@@ -7,8 +7,8 @@
 --               Then four for each key: the algorithm's letter and three parameters, as in
 --               decide.lua. Then five for each adjustment: position of its key (from 1), units to
 --               charge, units of the whole limit to give back, and of the charge that is given back:
---               when it was made, and when the last of it no longer counts (microseconds).
--- Stored value  as the algorithms say; a key with nothing left in it is deleted.
+--               when it was made, and of a calendar when its period ends (microseconds).
+-- Stored value  as the algorithms say; a key with nothing left in it ends at once.
 -- Reply         [1] the clock in microseconds; [2] the number of the call; then the value of each
 --               key as it is now (nil for none).
 -- Atomicity     one call. A charge takes as much as there is room for; what is given back is no more
@@ -48,7 +48,8 @@ for k = 1, #keys do
     call('SET', keys[k], value, 'PX', string.format('%d', math.ceil(ttl_us / 1000) + spare_ms))
     reply[k + 2] = value
   else
-    call('DEL', keys[k])
+    -- An empty value is none. DEL would be a right more that a user of Redis needs.
+    if values[k] then call('SET', keys[k], '', 'PX', '1') end
     reply[k + 2] = false
   end
 end

@@ -51,11 +51,10 @@ function token_bucket.fill(standing, cost)
   standing.debt = math.min(standing.debt + cost * standing.unit, standing.cap)
 end
 
--- Gives `units` units of a charge back that was the last to be paid off, at `till`: as far as that
--- is still ahead.
-function token_bucket.refund(standing, units, _, till)
-  local unpaid = math.max(0, till - standing.now) * standing.parts
-  standing.debt = math.max(0, standing.debt - math.min(units * standing.unit, unpaid))
+-- Gives `units` units back that were charged at `at`, as far as they may be unpaid.
+function token_bucket.refund(standing, units, at)
+  local paid = math.max(0, standing.now - at) * standing.parts
+  standing.debt = math.max(0, standing.debt - math.max(0, units * standing.unit - paid))
 end
 
 -- Returns the value to store and the microseconds until it says no more than its absence would.

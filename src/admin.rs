@@ -11,7 +11,7 @@ use pingora_core::protocols::http::ServerSession;
 use serde_json::{Value, json};
 
 use crate::limiter::Fate;
-use crate::metrics::{LocalReading, StoreReading};
+use crate::metrics::{LocalReading, PenaltyReading, StoreReading};
 use crate::proxy::Proxy;
 use crate::store::breaker::Position;
 
@@ -63,6 +63,9 @@ impl Admin {
             instances: self.proxy.limiter.instances(),
             settled: Fate::ALL.map(|fate| (fate.name(), self.proxy.limiter.settled(fate))),
         };
+        let limiter = &self.proxy.limiter;
+        let penalties = PenaltyReading { bans: limiter.bans(), dropped: limiter.denials_dropped() };
+        self.proxy.metrics.penalised(&penalties);
         Page {
             status: StatusCode::OK,
             content_type: "text/plain; version=0.0.4",

@@ -5,9 +5,10 @@
 //! time and the stored state and returns values. The Lua scripts in `lua/` are the same functions
 //! written a second time; a property test holds the two equal.
 //!
-//! Reading order: [`time`], [`quota`], the three algorithms, then [`policy`], [`check`] and
-//! [`decision`], which put them together.
+//! Reading order: [`time`], [`quota`], the three algorithms, [`ban`], then [`policy`], [`check`]
+//! and [`decision`], which put them together.
 
+pub mod ban;
 pub mod calendar;
 pub mod check;
 pub mod decision;
@@ -19,6 +20,7 @@ pub mod standing;
 pub mod time;
 pub mod token_bucket;
 
+pub use ban::Ban;
 pub use check::{Check, Key};
 pub use decision::{Decision, Provenance, Retry, Verdict};
 pub use policy::{Mode, OnStoreError, Policy};

@@ -5,6 +5,7 @@
 //! here and recorded as provenance, never returned as an error.
 
 mod asking;
+mod penalties;
 mod settling;
 
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use crate::store::redis::{FaultKind, RedisStore};
 use crate::store::script::Answer;
 
 pub use asking::{Asking, Guard};
+use penalties::Penalties;
 pub use settling::Fate;
 use settling::Settling;
 
@@ -33,6 +35,7 @@ pub struct Limiter<C> {
     local: LocalStore,
     clock: C,
     expected_instances: Option<u64>,
+    penalties: Penalties,
     settling: Settling,
 }
 
@@ -70,7 +73,14 @@ impl<C: Clock> Limiter<C> {
         clock: C,
         expected_instances: Option<u64>,
     ) -> Self {
-        Self { shared, local, clock, expected_instances, settling: Settling::new() }
+        Self {
+            shared,
+            local,
+            clock,
+            expected_instances,
+            penalties: Penalties::default(),
+            settling: Settling::new(),
+        }
     }
 
     /// Look-ups for one request, whose answers are used again for `longest`. Before the first one
@@ -90,12 +100,20 @@ impl<C: Clock> Limiter<C> {
             Some(outcome(place, check, decision, Provenance::DenyCache))
         });
         let denied: Vec<Outcome> = denied.collect();
-        (!denied.is_empty()).then(|| Verdict::new(denied))
+        let verdict = (!denied.is_empty()).then(|| Verdict::new(denied))?;
+        self.penalties.note(checks, &verdict);
+        Some(verdict)
     }
 
     /// Decides all checks of one request, all or nothing. `began` is when the request first waited
     /// for Redis, if it has: what that took is taken from the time that is left.
     pub async fn decide(&self, checks: &[Check], began: Option<Timestamp>) -> Verdict {
+        let verdict = self.ask(checks, began).await;
+        self.penalties.note(checks, &verdict);
+        verdict
+    }
+
+    async fn ask(&self, checks: &[Check], began: Option<Timestamp>) -> Verdict {
         if checks.is_empty() {
             return Verdict::new(Vec::new());
         }

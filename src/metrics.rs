@@ -5,6 +5,7 @@
 //! configuration, whatever clients send.
 
 mod limits;
+mod penalties;
 mod series;
 mod store;
 
@@ -18,9 +19,11 @@ use prometheus::{
 use crate::identity::Identified;
 use crate::limit::Verdict;
 use limits::LimitSeries;
+use penalties::PenaltySeries;
 use series::{catch_up, counters, gauge, histogram, seconds};
 use store::StoreSeries;
 
+pub use penalties::PenaltyReading;
 pub use store::StoreReading;
 
 /// From 100 us, a fast application's answer, to 100 s, beyond every timeout.
@@ -35,6 +38,7 @@ const DECISION_BUCKETS: [f64; 12] =
 pub struct Metrics {
     registry: Registry,
     limits: LimitSeries,
+    penalties: PenaltySeries,
     requests: IntCounterVec,
     request_duration: Histogram,
     added_latency: Histogram,
@@ -90,6 +94,7 @@ impl Metrics {
         let registry = Registry::new();
         let metrics = Self {
             limits: LimitSeries::new(&registry)?,
+            penalties: PenaltySeries::new(&registry)?,
             requests: counters(
                 &registry,
                 "requests_total",
@@ -156,9 +161,10 @@ impl Metrics {
         Ok(())
     }
 
-    /// Records every decision of a verdict.
+    /// Records every decision of a verdict; of bans what they refuse.
     pub fn decided(&self, verdict: &Verdict) {
-        for outcome in &verdict.outcomes {
+        self.penalties.decided(verdict);
+        for outcome in verdict.outcomes.iter().filter(|outcome| !outcome.is_of_ban()) {
             let decision = if outcome.decision.allowed { "allow" } else { "deny" };
             let labels = [outcome.policy.name.as_str(), decision, outcome.provenance.name()];
             self.limits.decisions.with_label_values(&labels).inc();
@@ -166,6 +172,12 @@ impl Metrics {
         if let Some(took) = verdict.store_time {
             self.store.duration.observe(seconds(took));
         }
+    }
+
+    /// Brings over what the limiter has counted of bans.
+    pub fn penalised(&self, reading: &PenaltyReading) {
+        let _one_at_a_time = self.scrape.lock().unwrap_or_else(PoisonError::into_inner);
+        self.penalties.show(reading);
     }
 
     /// Records what each source of users found.

@@ -122,7 +122,8 @@ impl RuleSet {
         places.map(|at| &self.rules[at]).filter(move |rule| rule.applies(view, client))
     }
 
-    /// What a request has to pass: the checks of all matching rules. None while limits are off.
+    /// What a request has to pass: the checks of all matching rules, and right behind each the ban
+    /// that its policy may have. None while limits are off.
     pub fn evaluate(&self, asked: &Asked<'_>) -> Demand {
         let asked_for = self.asked_for(asked, |_, _| true);
         let bill = Bill::new(asked_for.iter().map(|(_, account)| account));
@@ -188,7 +189,8 @@ impl RuleSet {
             return;
         }
         let id = limited.own.policy().id;
-        // Only a partition by rule gives one policy several keys within a request.
+        // Only a partition by rule gives one policy several keys within a request; a ban, which has
+        // the id of its policy, stands behind it.
         let one_key = !limited.partition.words().contains(&Word::Rule);
         let mut known = checks.iter().position(|(check, _)| one_key && check.policy.id == id);
         if known.is_none() {
@@ -198,12 +200,16 @@ impl RuleSet {
             let key = Key::new(&self.key_prefix, &subject, &policy);
             known = checks.iter().position(|(check, _)| check.key == key);
             if known.is_none() {
+                known = Some(checks.len());
+                let ban = limited.ban.as_ref().filter(|_| policy.enforced());
+                let ban =
+                    ban.map(|ban| (Arc::clone(ban), Key::new(&self.key_prefix, &subject, ban)));
                 let account = Account::new(limited.failures.as_ref());
                 checks.push((Check::new(policy, key, taken), account));
+                checks.extend(ban.map(|(ban, key)| (Check::new(ban, key, 1), Account::default())));
             }
         }
-        let place = known.unwrap_or(checks.len() - 1);
-        let Some((check, account)) = checks.get_mut(place) else { return };
+        let Some((check, account)) = known.and_then(|place| checks.get_mut(place)) else { return };
         check.cost = check.cost.max(taken);
         if rule.cost.is_open(view) {
             account.add_open(&rule.cost, taken);

@@ -5,6 +5,7 @@
 
 pub mod answers;
 pub mod breaker;
+pub mod denials;
 pub mod deny_cache;
 pub mod instances;
 pub mod local;

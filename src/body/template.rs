@@ -21,7 +21,7 @@ const RENDERED_MAX: usize = 512 * 1024;
 /// The name under which an environment knows its only template.
 const NAME: &str = "body";
 /// What may be filled in: the names of [`Values`].
-const PLACEHOLDERS: [&str; 9] = [
+const PLACEHOLDERS: [&str; 10] = [
     "status",
     "title",
     "message",
@@ -29,6 +29,7 @@ const PLACEHOLDERS: [&str; 9] = [
     "retry_after",
     "limit",
     "remaining",
+    "banned",
     "request_id",
     "path",
 ];
@@ -60,6 +61,8 @@ pub struct Values<'a> {
     pub limit: Option<u64>,
     /// Units that are left of them.
     pub remaining: Option<u64>,
+    /// Whether a ban refuses the request.
+    pub banned: bool,
     /// The request's id, as the application would have seen it.
     pub request_id: &'a str,
     /// The path of the request as it was sent, without its query.
@@ -158,18 +161,20 @@ impl Values<'_> {
             Value::from(self.retry_after),
             Value::from(self.limit),
             Value::from(self.remaining),
+            Value::from(self.banned),
             Value::from(self.request_id),
             Value::from(self.path),
         ];
         Value::from_pairs(PLACEHOLDERS.into_iter().zip(values))
     }
 
-    /// Refusals with and without a wait, with and without a count.
+    /// Refusals with and without a wait, with and without a count, by a quota and by a ban.
     fn samples() -> impl Iterator<Item = Self> {
         let waits = [Some(12), None];
-        let counts = [(429, Some(5), Some(0)), (503, None, None)];
+        let counts =
+            [(429, Some(5), Some(0), false), (429, None, None, true), (503, None, None, false)];
         let all = waits.into_iter().flat_map(move |wait| counts.map(|count| (wait, count)));
-        all.map(|(retry_after, (status, limit, remaining))| Self {
+        all.map(|(retry_after, (status, limit, remaining, banned))| Self {
             status,
             title: "Quota exceeded",
             message: HOSTILE,
@@ -177,6 +182,7 @@ impl Values<'_> {
             retry_after,
             limit,
             remaining,
+            banned,
             request_id: "00000000000000000000000000000000",
             path: HOSTILE,
         })

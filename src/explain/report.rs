@@ -7,7 +7,8 @@ use crate::client::Client;
 use crate::config::{Upstream, spell_duration};
 use crate::identity::Identified;
 use crate::identity::credential::Finding;
-use crate::limit::{Check, Limit, Policy, Standing};
+use crate::limit::ban::Sentence;
+use crate::limit::{Ban, Check, Limit, Policy, Standing, State};
 use crate::request::RequestView;
 use crate::rules::access::Exemption;
 use crate::rules::partition::Partition;
@@ -117,6 +118,14 @@ impl Report {
     pub(super) fn policies(&mut self, demand: &Demand, rules: &RuleSet, stored: &Stored) {
         for (place, check) in demand.checks.iter().enumerate() {
             let Some(limited) = rules.policy(check.policy.id) else { continue };
+            let standing = match stored {
+                Stored::Standing(standings) => standings.get(place),
+                _ => None,
+            };
+            if let Limit::Ban(ban) = &check.policy.limit {
+                self.ban(ban, check, standing);
+                continue;
+            }
             let which = match limited.which(&check.policy) {
                 Which::Own => String::new(),
                 Which::Tier(tier) => format!(" (tier {tier})"),
@@ -134,15 +143,27 @@ impl Report {
                 self.line("", term);
             }
             self.line("key", &check.key);
-            if let Stored::Standing(standings) = stored
-                && let Some(standing) = standings.get(place)
-            {
+            if let Some(standing) = standing {
                 self.line("now", present(check, standing));
             }
         }
         if matches!(stored, Stored::Elsewhere) {
             self.text.push('\n');
             self.line("now", "not known: the counts are in the memory of each gateway");
+        }
+    }
+
+    /// The ban that stands behind a policy.
+    fn ban(&mut self, ban: &Ban, check: &Check, standing: Option<&Standing>) {
+        let quota = ban.watch().quota();
+        let [within, first, longest] =
+            [quota.window(), ban.first(), ban.longest()].map(|span| spell_duration(span.into()));
+        let denials = quota.units();
+        self.line("penalty", format_args!("{denials} denials within {within}: banned for {first}"));
+        self.line("", format_args!("then for twice as long each time, up to {longest}"));
+        self.line("key", &check.key);
+        if let Some(standing) = standing {
+            self.line("now", banned(standing));
         }
     }
 
@@ -195,6 +216,7 @@ pub(crate) fn limit(limited: &PartitionedPolicy, policy: &Policy) -> String {
         Limit::TokenBucket(bucket) => {
             format!("{units} in {window}, {} at once (token-bucket)", bucket.burst())
         }
+        Limit::Ban(_) => format!("{units} denials in {window}"),
     }
 }
 
@@ -205,6 +227,17 @@ pub(crate) fn divided(partition: &Partition) -> String {
         "for everyone together".to_owned()
     } else {
         format!("by {}", words.join(", "))
+    }
+}
+
+/// Whether a key is banned.
+fn banned(standing: &Standing) -> String {
+    let State::Ban(Sentence { level, .. }) = standing.state() else { return String::new() };
+    let wait = standing.reset_after().as_secs_ceil();
+    match (wait, level) {
+        (0, 0) => "not banned".to_owned(),
+        (0, level) => format!("not banned: ban number {level} is over and not forgotten"),
+        (wait, level) => format!("banned for {wait}s, ban number {level}: it would be refused"),
     }
 }
 

@@ -42,6 +42,13 @@ impl Key {
         Self(format!("{prefix}:{{{subject}}}:{}:{}", policy.name, policy.limit.letter()))
     }
 
+    /// The key of the same subject and policy for something else: all but the letter is the same.
+    #[must_use]
+    pub fn with_letter(&self, letter: char) -> Self {
+        let (rest, _) = self.0.rsplit_once(':').unwrap_or((&self.0, ""));
+        Self(format!("{rest}:{letter}"))
+    }
+
     /// The key as Redis sees it.
     pub fn as_str(&self) -> &str {
         &self.0

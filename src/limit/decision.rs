@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::check::Check;
 use super::policy::Policy;
 use super::settlement::Receipt;
-use super::standing::Standing;
+use super::standing::{Limit, Standing};
 use super::time::Micros;
 
 /// The answer to one check.
@@ -97,7 +97,8 @@ pub fn decide(checks: &[Check], standings: &mut [Standing], rooms: &[bool]) -> V
     let pass = checks.iter().zip(rooms).all(|(check, room)| *room || !check.policy.enforced());
     let each = checks.iter().zip(standings).zip(rooms);
     each.map(|((check, standing), &allowed)| {
-        let receipt = (pass && allowed).then(|| standing.charge(check.cost));
+        let taken = pass && allowed && standing.takes_units();
+        let receipt = taken.then(|| standing.charge(check.cost));
         Decision {
             allowed,
             remaining: standing.remaining(),
@@ -191,6 +192,11 @@ impl Outcome {
     /// Whether this outcome refuses the request.
     pub fn denies(&self) -> bool {
         self.policy.enforced() && !self.decision.allowed
+    }
+
+    /// Whether it speaks of a ban, and not of the policy's own limit.
+    pub fn is_of_ban(&self) -> bool {
+        matches!(self.policy.limit, Limit::Ban(_))
     }
 
     /// Whether a state stands behind the decision, so that its numbers mean something.

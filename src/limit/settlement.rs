@@ -5,8 +5,10 @@
 //! cost less is given back, but only as far as it still counts. So nothing is admitted that would
 //! not have been admitted had the true cost been taken at once:
 //!
-//! - A `token-bucket` pays its debt off in the order in which it was made. A charge that was the
-//!   last up to the moment `until` is unpaid, at a later moment, as far as `until` is still ahead.
+//! - A `token-bucket` may have paid it off first of all, from the moment when it was taken: what it
+//!   has refilled since then is not given back. (Had it been idle without that charge, what it
+//!   could have refilled is lost to it. Giving back what a queue would still owe is too much when
+//!   charges ahead in the queue have been given back meanwhile.)
 //! - In a `sliding-window` the units are taken out of the tick in which they were counted.
 //! - In a `calendar` they are taken out of the period in which they were counted.
 //!
@@ -21,7 +23,7 @@ use super::time::Timestamp;
 pub struct Receipt {
     /// When.
     pub at: Timestamp,
-    /// When the last of it no longer counts, as it stood then.
+    /// In a calendar, the end of the period that it was counted in; else the same moment.
     pub until: Timestamp,
     /// As how many units of the whole limit each unit was counted: in a share it is dearer.
     pub dearness: u64,

@@ -1,6 +1,7 @@
 //! The algorithms under one roof: a limit reads a stored state into a standing, answers
 //! questions about it, charges it, and turns it back into a state.
 
+use super::ban::{Ban, Sentence, Term};
 use super::calendar::{Calendar, Count, Tally};
 use super::quota::{LimitError, Quota};
 use super::settlement::{Adjustment, Receipt};
@@ -17,6 +18,8 @@ pub enum Limit {
     SlidingWindow(SlidingWindow),
     /// So much in each day or month: here the one that a check is made in.
     Calendar(Calendar),
+    /// Nothing at all while a ban lasts.
+    Ban(Ban),
 }
 
 /// What a store keeps for a key.
@@ -28,6 +31,8 @@ pub enum State {
     SlidingWindow(Log),
     /// Of a [`Limit::Calendar`].
     Calendar(Count),
+    /// Of a [`Limit::Ban`].
+    Ban(Sentence),
 }
 
 /// A limit applied to one state at one moment.
@@ -43,17 +48,19 @@ enum Level {
     TokenBucket(TokenBucket, Debt),
     SlidingWindow(SlidingWindow, Live),
     Calendar(Calendar, Tally),
+    Ban(Ban, Term),
 }
 
 // === impl Limit ===
 
 impl Limit {
-    /// The quota, whichever the algorithm.
+    /// The quota, whichever the algorithm; of a ban that of its denials.
     pub const fn quota(&self) -> &Quota {
         match self {
             Self::TokenBucket(bucket) => bucket.quota(),
             Self::SlidingWindow(window) => window.quota(),
             Self::Calendar(calendar) => calendar.quota(),
+            Self::Ban(ban) => ban.watch().quota(),
         }
     }
 
@@ -62,6 +69,8 @@ impl Limit {
         match self {
             Self::TokenBucket(bucket) => bucket.burst(),
             Self::SlidingWindow(_) | Self::Calendar(_) => self.quota().units(),
+            // It has no units.
+            Self::Ban(_) => u64::MAX,
         }
     }
 
@@ -71,6 +80,7 @@ impl Limit {
             Self::TokenBucket(_) => "token-bucket",
             Self::SlidingWindow(_) => "sliding-window",
             Self::Calendar(_) => "calendar",
+            Self::Ban(_) => "ban",
         }
     }
 
@@ -80,6 +90,7 @@ impl Limit {
             Self::TokenBucket(_) => 't',
             Self::SlidingWindow(_) => 's',
             Self::Calendar(_) => 'c',
+            Self::Ban(_) => 'b',
         }
     }
 
@@ -89,6 +100,7 @@ impl Limit {
             Self::TokenBucket(bucket) => bucket.parameters(),
             Self::SlidingWindow(window) => window.parameters(),
             Self::Calendar(calendar) => calendar.parameters(),
+            Self::Ban(ban) => ban.parameters(),
         }
     }
 
@@ -99,6 +111,8 @@ impl Limit {
             Self::TokenBucket(bucket) => Self::TokenBucket(bucket.among(shares)),
             Self::SlidingWindow(window) => Self::SlidingWindow(window.among(shares)),
             Self::Calendar(calendar) => Self::Calendar(calendar.among(shares)),
+            // It holds as a whole, for everybody.
+            Self::Ban(ban) => Self::Ban(ban),
         }
     }
 
@@ -109,6 +123,8 @@ impl Limit {
             Self::TokenBucket(bucket) => Self::TokenBucket(bucket.with_units(units)?),
             Self::SlidingWindow(window) => Self::SlidingWindow(window.with_units(units)?),
             Self::Calendar(calendar) => Self::Calendar(calendar.with_units(units)?),
+            // It has no units.
+            Self::Ban(ban) => Self::Ban(ban),
         })
     }
 
@@ -136,6 +152,13 @@ impl Limit {
                 };
                 Level::Calendar(*calendar, calendar.read(count, now))
             }
+            Self::Ban(ban) => {
+                let sentence = match stored {
+                    Some(State::Ban(sentence)) => Some(sentence),
+                    _ => None,
+                };
+                Level::Ban(*ban, ban.read(sentence, now))
+            }
         };
         Standing { now, level, charged: false }
     }
@@ -150,16 +173,24 @@ impl Standing {
             Level::TokenBucket(bucket, debt) => bucket.has_room(debt, cost),
             Level::SlidingWindow(window, live) => window.has_room(live, cost),
             Level::Calendar(calendar, tally) => calendar.has_room(tally, cost),
+            Level::Ban(_, term) => Ban::has_room(term, self.now),
         }
     }
 
-    /// Charges `cost` units. Only for a cost that [`Self::has_room`] for.
+    /// Whether a request that passes is charged to it: a ban has no units.
+    pub const fn takes_units(&self) -> bool {
+        !matches!(self.level, Level::Ban(..))
+    }
+
+    /// Charges `cost` units. Only for a cost that [`Self::has_room`] for, and only where the limit
+    /// [`Self::takes_units`].
     pub fn charge(&mut self, cost: u64) -> Receipt {
         self.charged = true;
         match &mut self.level {
             Level::TokenBucket(bucket, debt) => bucket.charge(debt, cost),
             Level::SlidingWindow(window, live) => window.charge(live, cost, self.now),
             Level::Calendar(calendar, tally) => calendar.charge(tally, cost),
+            Level::Ban(..) => self.charged = false,
         }
         self.receipt()
     }
@@ -178,7 +209,7 @@ impl Standing {
                 calendar.fill(tally, *cost);
             }
             (Adjustment::Refund(units, receipt), Level::TokenBucket(bucket, debt)) => {
-                bucket.refund(debt, *units, receipt.until, self.now);
+                bucket.refund(debt, *units, self.now.since(receipt.at));
             }
             (Adjustment::Refund(units, receipt), Level::SlidingWindow(window, live)) => {
                 window.refund(live, *units, receipt.at);
@@ -186,17 +217,17 @@ impl Standing {
             (Adjustment::Refund(units, receipt), Level::Calendar(_, tally)) => {
                 Calendar::refund(tally, *units, receipt.until);
             }
+            (_, Level::Ban(..)) => self.charged = false,
         }
     }
 
     /// What has been charged last, as it stands.
-    fn receipt(&self) -> Receipt {
+    const fn receipt(&self) -> Receipt {
         let (until, dearness) = match &self.level {
-            Level::TokenBucket(bucket, debt) => (bucket.state(debt, self.now).at, bucket.shares()),
-            Level::SlidingWindow(window, live) => {
-                (self.now.after(window.empty_after(live, self.now)), window.shares())
-            }
+            Level::TokenBucket(bucket, _) => (self.now, bucket.shares()),
+            Level::SlidingWindow(window, _) => (self.now, window.shares()),
             Level::Calendar(calendar, tally) => (tally.period().end, calendar.shares()),
+            Level::Ban(..) => (self.now, 1),
         };
         Receipt { at: self.now, until, dearness }
     }
@@ -208,6 +239,7 @@ impl Standing {
             Level::TokenBucket(_, debt) => debt.repaired,
             Level::SlidingWindow(_, live) => live.repaired,
             Level::Calendar(_, tally) => tally.repaired,
+            Level::Ban(_, term) => term.repaired,
         };
         self.charged || repaired
     }
@@ -218,6 +250,7 @@ impl Standing {
             Level::TokenBucket(bucket, debt) => State::TokenBucket(bucket.state(debt, self.now)),
             Level::SlidingWindow(window, live) => State::SlidingWindow(window.state(live)),
             Level::Calendar(_, tally) => State::Calendar(Calendar::state(tally)),
+            Level::Ban(_, term) => State::Ban(Ban::state(term)),
         }
     }
 
@@ -227,6 +260,7 @@ impl Standing {
             Level::TokenBucket(bucket, debt) => bucket.remaining(debt),
             Level::SlidingWindow(window, live) => window.remaining(live),
             Level::Calendar(calendar, tally) => calendar.remaining(tally),
+            Level::Ban(_, term) => Ban::has_room(term, self.now) as u64,
         }
     }
 
@@ -236,6 +270,7 @@ impl Standing {
             Level::TokenBucket(bucket, debt) => bucket.retry_after(debt, cost),
             Level::SlidingWindow(window, live) => window.retry_after(live, cost, self.now),
             Level::Calendar(calendar, tally) => calendar.retry_after(tally, cost, self.now),
+            Level::Ban(_, term) => Some(Ban::retry_after(term, self.now)),
         }
     }
 
@@ -245,6 +280,7 @@ impl Standing {
             Level::TokenBucket(bucket, debt) => bucket.reset_after(debt),
             Level::SlidingWindow(window, live) => window.reset_after(live, self.now),
             Level::Calendar(_, tally) => Calendar::reset_after(tally, self.now),
+            Level::Ban(_, term) => Ban::retry_after(term, self.now),
         }
     }
 
@@ -254,6 +290,7 @@ impl Standing {
             Level::TokenBucket(bucket, debt) => bucket.empty_after(debt),
             Level::SlidingWindow(window, live) => window.empty_after(live, self.now),
             Level::Calendar(_, tally) => Calendar::empty_after(tally, self.now),
+            Level::Ban(ban, term) => ban.empty_after(term, self.now),
         }
     }
 
@@ -261,7 +298,7 @@ impl Standing {
     pub const fn debt(&self) -> Option<u64> {
         match &self.level {
             Level::TokenBucket(_, debt) => Some(debt.parts()),
-            Level::SlidingWindow(..) | Level::Calendar(..) => None,
+            Level::SlidingWindow(..) | Level::Calendar(..) | Level::Ban(..) => None,
         }
     }
 
@@ -271,11 +308,12 @@ impl Standing {
     }
 
     /// The share of the limit that is used, in millionths: what losing this state would give away.
-    pub const fn used_share(&self) -> u64 {
+    pub fn used_share(&self) -> u64 {
         match &self.level {
             Level::TokenBucket(bucket, debt) => bucket.used_share(debt),
             Level::SlidingWindow(window, live) => window.used_share(live),
             Level::Calendar(calendar, tally) => calendar.used_share(tally),
+            Level::Ban(ban, term) => ban.used_share(term, self.now),
         }
     }
 
@@ -293,6 +331,7 @@ impl Standing {
             (Level::Calendar(_, mine), Level::Calendar(_, theirs)) => {
                 *mine = Calendar::worse(*mine, *theirs);
             }
+            (Level::Ban(_, mine), Level::Ban(_, theirs)) => *mine = Ban::worse(*mine, *theirs),
             _ => {}
         }
         self
@@ -315,6 +354,9 @@ impl Standing {
             ) => *mine = SlidingWindow::carry(mine, earlier, later, parts),
             (Level::Calendar(_, mine), Level::Calendar(_, earlier), Level::Calendar(_, later)) => {
                 *mine = Calendar::carry(*mine, *earlier, *later, parts);
+            }
+            (Level::Ban(_, mine), Level::Ban(_, earlier), Level::Ban(_, later)) => {
+                *mine = Ban::carry(*mine, *earlier, *later);
             }
             _ => {}
         }

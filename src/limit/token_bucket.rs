@@ -140,12 +140,12 @@ impl TokenBucket {
         debt.parts = debt.parts.saturating_add(self.price(cost)).min(full);
     }
 
-    /// The debt without `units` units of the whole bucket that were charged once and were the last
-    /// to be paid off, at `until`: as far as that is still ahead.
-    pub fn refund(&self, debt: &mut Debt, units: u64, until: Timestamp, now: Timestamp) {
-        let unpaid = until.since(now).get().saturating_mul(self.denominator);
-        let paid_back = units.saturating_mul(self.numerator).min(unpaid);
-        debt.parts = debt.parts.saturating_sub(paid_back);
+    /// The debt without `units` units of the whole bucket that were charged `since` then, as far as
+    /// they may be unpaid.
+    pub const fn refund(&self, debt: &mut Debt, units: u64, since: Micros) {
+        let paid = since.get().saturating_mul(self.denominator);
+        let unpaid = units.saturating_mul(self.numerator).saturating_sub(paid);
+        debt.parts = debt.parts.saturating_sub(unpaid);
     }
 
     /// What to store for `debt`.

@@ -54,7 +54,9 @@ impl<C: Clock> Lookup for Asking<'_, C> {
         if let Some(answer) = shared.answers.recall(&question, now, self.longest) {
             return Ok(answer);
         }
-        if self.began().is_none()
+        // Asked once: it counts the denial.
+        if self.refused.get().is_none()
+            && self.began().is_none()
             && let Some(verdict) = (self.guard)()
         {
             let _ = self.refused.set(verdict);

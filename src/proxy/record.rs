@@ -23,7 +23,9 @@ pub(super) fn record(proxy: &Proxy, session: &Session, ctx: &mut Context) {
     }
     let head = session.req_header();
     let denials = ctx.verdict.iter().flat_map(Verdict::denials);
-    let denied_by: Vec<&str> = denials.map(|outcome| outcome.policy.name.as_str()).collect();
+    let mut denied_by: Vec<&str> = denials.map(|outcome| outcome.policy.name.as_str()).collect();
+    // A policy and its ban.
+    denied_by.dedup();
     telemetry::access(Access {
         client: ctx.client.as_ref().map(|client| client.address),
         method: head.method.as_str(),

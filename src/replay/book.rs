@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::limit::{Check, Timestamp};
+use crate::limit::{Check, Limit, Timestamp};
 use crate::rules::PartitionedPolicy;
 
 use super::events::{Event, Recorder};
@@ -22,7 +22,9 @@ pub(super) struct Book {
     pub(super) checked: u64,
     /// How often it had no room.
     pub(super) denied: u64,
-    /// Both by time.
+    /// How often a ban stood behind it and refused the request.
+    pub(super) banned: u64,
+    /// Checked and denied by time.
     pub(super) timeline: Timeline,
     /// What it was asked, for other quotas to be tried.
     pub(super) recorder: Recorder,
@@ -38,6 +40,7 @@ impl Book {
             own: limited.own.policy().variant,
             checked: 0,
             denied: 0,
+            banned: 0,
             timeline: Timeline::default(),
             recorder: Recorder::one_of(policies),
             names: HashMap::new(),
@@ -46,6 +49,10 @@ impl Book {
 
     /// Enters what was decided of a check, and what it has cost in the end.
     pub(super) fn enter(&mut self, check: &Check, cost: u64, decided: Decided, at: Timestamp) {
+        if matches!(check.policy.limit, Limit::Ban(_)) {
+            self.banned += u64::from(!decided.allowed);
+            return;
+        }
         self.checked += 1;
         self.denied += u64::from(!decided.allowed);
         self.timeline.count(at, decided.allowed);

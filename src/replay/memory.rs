@@ -6,8 +6,12 @@
 
 use std::collections::HashMap;
 
+use crate::limit::ban::Penalty;
 use crate::limit::settlement::Adjustment;
-use crate::limit::{Check, Decision, Key, Standing, State, Timestamp, decision};
+use crate::limit::sliding_window::Log;
+use crate::limit::{
+    Ban, Check, Decision, Key, Limit, Micros, Standing, State, Timestamp, decision,
+};
 
 /// Most keys that are remembered: some 200 bytes each, and what their states take. Requests of more
 /// keys are decided as if each were the first of its client, and counted.
@@ -34,8 +38,14 @@ pub(super) struct Memory {
 pub(super) struct Slot {
     state: Option<State>,
     empty_at: Timestamp,
+    /// What has been counted of its denials, if this is the key of a ban.
+    count: Option<Box<Log>>,
     /// The place of its policy.
     pub(super) policy: usize,
+    /// Whether this is the key of the ban that stands behind the policy.
+    pub(super) is_of_ban: bool,
+    /// Bans that began.
+    pub(super) bans: u64,
     /// How often it was asked for.
     pub(super) checked: u64,
     /// How often it was denied.
@@ -93,6 +103,7 @@ impl Memory {
                 None => self.forgotten += 1,
             }
         }
+        self.penalize(checks, &keys, &decisions, now);
         self.sweep(now);
         let each = keys.into_iter().zip(decisions);
         each.map(|(key, decision)| Decided { key, allowed: decision.allowed }).collect()
@@ -108,6 +119,25 @@ impl Memory {
         self.forgotten
     }
 
+    /// Counts what policies deny where a ban stands behind them, as the gateway does
+    /// (`limiter/penalties.rs`), but at once.
+    fn penalize(
+        &mut self,
+        checks: &[Check],
+        keys: &[Option<KeyId>],
+        decisions: &[Decision],
+        now: Timestamp,
+    ) {
+        let denied = |place: usize| checks[place].policy.enforced() && !decisions[place].allowed;
+        for (place, check) in checks.iter().enumerate().skip(1) {
+            let Limit::Ban(ban) = &check.policy.limit else { continue };
+            let slot = keys[place].and_then(|key| self.slots.get_mut(key as usize));
+            if let Some(slot) = slot.filter(|_| denied(place - 1) && !denied(place)) {
+                slot.penalize(ban, now);
+            }
+        }
+    }
+
     fn id(&mut self, check: &Check) -> Option<KeyId> {
         if let Some(id) = self.ids.get(&check.key) {
             return Some(*id);
@@ -119,7 +149,10 @@ impl Memory {
         self.slots.push(Slot {
             state: None,
             empty_at: Timestamp::EPOCH,
+            count: None,
             policy: check.policy.id,
+            is_of_ban: matches!(check.policy.limit, Limit::Ban(_)),
+            bans: 0,
             checked: 0,
             denied: 0,
             used: 0,
@@ -131,8 +164,8 @@ impl Memory {
     fn sweep(&mut self, now: Timestamp) {
         self.decided += 1;
         if self.decided.is_multiple_of(SWEEP_EVERY) {
-            for slot in &mut self.slots {
-                slot.state.take_if(|_| slot.empty_at <= now);
+            for slot in self.slots.iter_mut().filter(|slot| slot.empty_at <= now) {
+                (slot.state, slot.count) = (None, None);
             }
         }
     }
@@ -149,6 +182,30 @@ impl Slot {
         self.checked += 1;
         self.denied += u64::from(!decision.allowed);
         self.used = self.used.max(standing.used_share() as u32);
+    }
+
+    /// Counts a denial against its key.
+    fn penalize(&mut self, ban: &Ban, now: Timestamp) {
+        let sentence = match &self.state {
+            Some(State::Ban(sentence)) => Some(sentence),
+            _ => None,
+        };
+        match ban.penalize(sentence, self.count.as_deref(), 1, now) {
+            Penalty::Lasts => {}
+            Penalty::Counted(log) => {
+                self.count = Some(Box::new(log));
+                // A denial counts until the end of its tick and a window.
+                let window = ban.watch().quota().window().get();
+                self.empty_at = self.empty_at.max(now.after(Micros::new(window * 2)));
+            }
+            Penalty::Begins(sentence) => {
+                let standing = Limit::Ban(*ban).read(Some(&State::Ban(sentence)), now);
+                self.state = Some(standing.state());
+                self.empty_at = now.after(standing.empty_after());
+                self.count = None;
+                self.bans += 1;
+            }
+        }
     }
 }
 

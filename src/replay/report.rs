@@ -68,6 +68,9 @@ struct Finding {
     partition: Vec<String>,
     checked: u64,
     denied: u64,
+    /// Checks that a ban refused, and bans that began.
+    banned: u64,
+    bans: u64,
     keys: u64,
     keys_denied: u64,
     top: Vec<Top>,
@@ -196,8 +199,9 @@ impl Finding {
     fn new(limited: &PartitionedPolicy, book: Book, memory: &Memory, top: usize) -> Self {
         let policy = limited.own.policy();
         let slots = memory.slots().iter().enumerate();
-        let mut slots: Vec<(usize, &Slot)> =
-            slots.filter(|(_, slot)| slot.policy == policy.id).collect();
+        let (bans, mut slots): (Vec<_>, Vec<(usize, &Slot)>) = slots
+            .filter(|(_, slot)| slot.policy == policy.id)
+            .partition(|(_, slot)| slot.is_of_ban);
         let used = Used::of(slots.iter().map(|(_, slot)| slot.used).collect());
         let keys = slots.len() as u64;
         slots.retain(|(_, slot)| slot.denied > 0);
@@ -220,6 +224,8 @@ impl Finding {
             partition: limited.partition.words().iter().map(ToString::to_string).collect(),
             checked: book.checked,
             denied: book.denied,
+            banned: book.banned,
+            bans: bans.iter().map(|(_, slot)| slot.bans).sum(),
             keys,
             keys_denied: slots.len() as u64,
             top: shown.collect(),

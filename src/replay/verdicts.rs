@@ -28,7 +28,11 @@ impl Verdicts {
             let pairs = outcome.checks.iter().zip(&outcome.decided);
             let denials = pairs
                 .filter(|(check, decided)| !decided.allowed && check.policy.enforced() == enforced);
-            denials.map(|(check, _)| Value::from(check.policy.name.as_str())).collect()
+            let names = denials.map(|(check, _)| Value::from(check.policy.name.as_str()));
+            let mut names: Vec<Value> = names.collect();
+            // A ban has the name of its policy and stands behind it.
+            names.dedup();
+            names
         };
         let (allowed, reason) = match outcome.fate {
             Fate::Malformed => (false, Some("malformed")),

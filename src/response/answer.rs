@@ -104,6 +104,7 @@ fn values<'a>(refusal: &'a Refusal, asked: &Asked<'a>) -> Values<'a> {
         retry_after: refusal.retry_after(),
         limit: standing.map(|(limit, _)| limit),
         remaining: standing.map(|(_, remaining)| remaining),
+        banned: refusal.is_ban(),
         request_id: asked.request_id,
         path: cut(asked.path),
     }

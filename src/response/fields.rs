@@ -36,7 +36,8 @@ impl Default for FieldSettings {
 
 /// The fields of an answer with this verdict. `RateLimit` and `RateLimit-Policy` list every
 /// enforced policy; `X-RateLimit-*` speak of the one with the smallest share left. `settings` say
-/// which of them speak of a policy at all.
+/// which of them speak of a policy at all. A ban is no policy of its own: only `Retry-After` speaks
+/// of it.
 pub fn fields(verdict: &Verdict, settings: impl Fn(&Policy) -> FieldSettings) -> Vec<Field> {
     let outcomes = one_per_policy(verdict);
     let those = |wanted: fn(FieldSettings) -> bool| -> Vec<&Outcome> {
@@ -71,7 +72,7 @@ pub fn retry_after_secs(verdict: &Verdict) -> Option<u64> {
 /// A policy that was asked about several keys is spoken of once, by the key with the least left.
 fn one_per_policy(verdict: &Verdict) -> Vec<&Outcome> {
     let mut outcomes: Vec<&Outcome> = Vec::new();
-    for outcome in verdict.enforced() {
+    for outcome in verdict.enforced().filter(|outcome| !outcome.is_of_ban()) {
         match outcomes.iter_mut().find(|known| known.policy.id == outcome.policy.id) {
             Some(known) if outcome.decision.remaining < known.decision.remaining => {
                 *known = outcome;

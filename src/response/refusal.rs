@@ -6,13 +6,15 @@ use http::StatusCode;
 
 use super::answer::Answers;
 use super::fields::retry_after_secs;
-use crate::limit::decision::Ruling;
+use crate::limit::decision::{Outcome, Ruling};
 use crate::limit::{Policy, Verdict};
 
 /// Problem types of the `RateLimit` draft.
 const QUOTA_EXCEEDED: &str = "https://iana.org/assignments/http-problem-types#quota-exceeded";
 const REDUCED_CAPACITY: &str =
     "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity";
+const ABNORMAL_USAGE: &str =
+    "https://iana.org/assignments/http-problem-types#abnormal-usage-detected";
 /// The status of a refusal that says nothing of it.
 const TOO_MANY: u16 = 429;
 /// The status of a refusal because limits cannot be checked.
@@ -49,13 +51,21 @@ struct Denied {
 impl Refusal {
     /// Whether a policy denied the request, which is none of the gateway's troubles.
     pub fn exceeds_quota(&self) -> bool {
-        self.denied.as_ref().is_some_and(|denied| denied.kind == QUOTA_EXCEEDED)
+        self.denied.as_ref().is_some_and(|denied| denied.kind != REDUCED_CAPACITY)
+    }
+
+    /// Whether a ban refused the request.
+    pub fn is_ban(&self) -> bool {
+        self.denied.as_ref().is_some_and(|denied| denied.kind == ABNORMAL_USAGE)
     }
 
     /// The refusal that `verdict` calls for; nothing if the request passes.
     pub fn of(verdict: &Verdict, answers: &Answers) -> Option<Self> {
         let (kind, title) = match verdict.ruling {
             Ruling::Pass => return None,
+            Ruling::Deny if verdict.denials().any(Outcome::is_of_ban) => {
+                (ABNORMAL_USAGE, "Abnormal usage detected")
+            }
             Ruling::Deny => (QUOTA_EXCEEDED, "Quota exceeded"),
             Ruling::Unavailable => (REDUCED_CAPACITY, "Temporarily reduced capacity"),
         };
@@ -78,7 +88,7 @@ impl Refusal {
         let denied = Denied {
             kind,
             policy: Arc::clone(&longest.policy),
-            standing: longest.has_state().then_some(standing),
+            standing: (longest.has_state() && !longest.is_of_ban()).then_some(standing),
             retry_after: retry_after_secs(verdict)
                 .filter(|_| answer.is_none_or(|answer| answer.fields.retry_after)),
             violated,

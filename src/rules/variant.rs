@@ -33,6 +33,9 @@ pub struct PartitionedPolicy {
     pub tiers: BTreeMap<String, Variant>,
     /// The limits of single partition keys, by subject.
     pub overrides: HashMap<String, Variant>,
+    /// The ban of those who go on being denied, if there is one: a policy beside this one, with its
+    /// id and its name. All of its limits share it.
+    pub ban: Option<Arc<Policy>>,
     /// Of a hundred keys, for how many it is enforced; for the others it is in shadow mode.
     pub enforce_percent: u8,
     /// The answers that it counts; `None`: every request, whatever its answer.
@@ -89,6 +92,7 @@ impl PartitionedPolicy {
             partition,
             tiers: BTreeMap::new(),
             overrides: HashMap::new(),
+            ban: None,
             enforce_percent: 100,
             failures: None,
         }

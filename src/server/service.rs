@@ -48,6 +48,8 @@ impl Gateway {
         tokio::spawn(async move { proxy.watch_switch().await });
         let limiter = Arc::clone(&self.proxy.limiter);
         tokio::spawn(async move { limiter.supervise().await });
+        let limiter = Arc::clone(&self.proxy.limiter);
+        tokio::spawn(async move { limiter.penalize().await });
         let resolved = async {
             for upstream in &state.upstreams {
                 upstream.resolved().await;

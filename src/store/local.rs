@@ -9,6 +9,7 @@
 //! All shards of a request are locked in one order, then everything is read, decided and written:
 //! all or nothing, as in the script.
 
+mod penalty;
 mod slot;
 mod table;
 

@@ -17,6 +17,7 @@ mod hint;
 mod inspect;
 mod link;
 mod lookup;
+mod penalize;
 mod restore;
 mod scripts;
 mod settle;

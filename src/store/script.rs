@@ -3,6 +3,7 @@
 //! The script returns the values as it read them and which checks had room. What is left, when to
 //! retry and when more comes is derived here, by the same functions that the local store uses.
 
+mod penalize;
 mod settle;
 
 use redis::{Cmd, Value, cmd};
@@ -11,6 +12,7 @@ use super::local::Known;
 use super::value::decode;
 use crate::limit::{Check, Decision, Key, Limit, Standing, State, Timestamp, decision};
 
+pub use penalize::{PenalizeCall, Penalized};
 pub use settle::SettleCall;
 
 /// The script that decides: the algorithms, then the decision.
@@ -18,6 +20,7 @@ pub const SOURCE: &str = concat!(
     include_str!("../../lua/token_bucket.lua"),
     include_str!("../../lua/sliding_window.lua"),
     include_str!("../../lua/calendar.lua"),
+    include_str!("../../lua/ban.lua"),
     include_str!("../../lua/decide.lua"),
 );
 
@@ -26,6 +29,7 @@ pub const RESTORE_SOURCE: &str = concat!(
     include_str!("../../lua/token_bucket.lua"),
     include_str!("../../lua/sliding_window.lua"),
     include_str!("../../lua/calendar.lua"),
+    include_str!("../../lua/ban.lua"),
     include_str!("../../lua/restore.lua"),
 );
 
@@ -35,6 +39,13 @@ pub const SETTLE_SOURCE: &str = concat!(
     include_str!("../../lua/sliding_window.lua"),
     include_str!("../../lua/calendar.lua"),
     include_str!("../../lua/settle.lua"),
+);
+
+/// The script that counts denials and makes bans.
+pub const PENALIZE_SOURCE: &str = concat!(
+    include_str!("../../lua/sliding_window.lua"),
+    include_str!("../../lua/ban.lua"),
+    include_str!("../../lua/penalize.lua"),
 );
 
 /// Milliseconds that Redis remembers which call of restore.lua was a gateway's last.

@@ -3,6 +3,7 @@
 //!
 //! The layouts are given at the top of the algorithms' files in `lua/`.
 
+use crate::limit::ban::{LEVEL_MAX, Sentence};
 use crate::limit::calendar::{COUNT_MAX as UNITS_COUNTED_MAX, Count, Period};
 use crate::limit::sliding_window::{Log, Record};
 use crate::limit::token_bucket::{Tat, TokenBucket};
@@ -25,6 +26,8 @@ const COUNT_SHORT: u64 = 1 << 24;
 const COUNT_MAX: u64 = (1 << 48) - 1;
 /// Most bytes of a calendar's count; a longer value is not ours.
 const CALENDAR_MAX: usize = 38;
+/// Most bytes of a sentence; a longer value is not ours.
+const BAN_MAX: usize = 19;
 /// Seconds below this are exact in Lua as microseconds.
 const SECONDS_END: u64 = EXACT_MAX / 1_000_000;
 
@@ -37,6 +40,7 @@ pub(super) fn decode(limit: &Limit, bytes: &[u8]) -> Option<State> {
         Limit::TokenBucket(_) => decode_tat(bytes).map(State::TokenBucket),
         Limit::SlidingWindow(_) => decode_log(bytes).map(State::SlidingWindow),
         Limit::Calendar(_) => decode_count(bytes).map(State::Calendar),
+        Limit::Ban(_) => decode_sentence(bytes).map(State::Ban),
     }
 }
 
@@ -46,6 +50,7 @@ pub(super) fn encode(limit: &Limit, state: &State) -> Option<Value> {
         (Limit::TokenBucket(bucket), State::TokenBucket(tat)) => Some(encode_tat(bucket, tat)),
         (_, State::SlidingWindow(log)) => encode_log(limit, log),
         (_, State::Calendar(count)) => encode_count(count),
+        (_, State::Ban(sentence)) => encode_sentence(sentence),
         _ => None,
     }
 }
@@ -100,6 +105,12 @@ fn encode_count(count: &Count) -> Option<Value> {
     Some(format!("{}:{}:{units}", seconds(start), seconds(end)).into_bytes().into())
 }
 
+fn encode_sentence(sentence: &Sentence) -> Option<Value> {
+    let Sentence { until, level } = *sentence;
+    let text = format!("{}:{level}", until.as_micros().min(EXACT_MAX - 1));
+    (level > 0).then(|| text.into_bytes().into())
+}
+
 /// The `width` lowest bytes of `number`, the highest first.
 fn push(bytes: &mut Vec<u8>, number: u64, width: usize) {
     bytes.extend_from_slice(&number.to_be_bytes()[8 - width..]);
@@ -125,6 +136,15 @@ fn decode_count(bytes: &[u8]) -> Option<Count> {
     }
     let at = |seconds: u64| Timestamp::from_micros(seconds.saturating_mul(Micros::SECOND.get()));
     Some(Count { period: Period::new(at(start), at(end)).ok()?, units })
+}
+
+fn decode_sentence(bytes: &[u8]) -> Option<Sentence> {
+    let text = std::str::from_utf8(bytes).ok().filter(|text| text.len() <= BAN_MAX)?;
+    let (until, level) = text.split_once(':')?;
+    let until = number(until).filter(|until| *until < EXACT_MAX)?;
+    let level = u32::try_from(number(level)?).ok()?;
+    let until = Timestamp::from_micros(until);
+    (1..=LEVEL_MAX).contains(&level).then_some(Sentence { until, level })
 }
 
 /// Digits and nothing else; Rust's own parser would take a sign.

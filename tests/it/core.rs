@@ -178,7 +178,7 @@ proptest! {
         let window = limit.quota().window().get();
         // A calendar goes on with a period that seems to begin within ten seconds.
         let tick = match limit {
-            Limit::TokenBucket(_) => 0,
+            Limit::TokenBucket(_) | Limit::Ban(_) => 0,
             Limit::SlidingWindow(_) => (window / 64 + 1).max(32),
             Limit::Calendar(_) => SKEW.get(),
         };

@@ -121,6 +121,7 @@ fn within_limit(plan: &Plan, admitted: &[u64], least: u64, times: u64) -> bool {
             periods.into_values().all(|units| units <= times * bound)
         }
         Limit::SlidingWindow(_) => most_within(admitted, WINDOW_US) <= times * bound,
+        Limit::Ban(_) => unreachable!("none is made"),
         Limit::TokenBucket(_) => admitted.iter().enumerate().all(|(first, from)| {
             admitted[first..].iter().zip(1..).all(|(at, units): (&u64, u64)| {
                 units * WINDOW_US <= times * (bound * WINDOW_US + (at - from) * quota)

@@ -31,6 +31,7 @@ mod lies;
 mod memory;
 mod operate;
 mod outage;
+mod penalties;
 mod people;
 mod proxying;
 mod replay;

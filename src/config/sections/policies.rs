@@ -6,13 +6,16 @@ mod failures;
 mod key;
 mod limit;
 mod partition;
+mod penalty;
 mod variants;
+
+use std::sync::Arc;
 
 use super::Definition;
 use crate::config::diagnostic::Mistake;
 use crate::config::reader::{Named, Section};
 use crate::config::{PartitionedPolicy, PolicyAnswer, Response};
-use crate::limit::{Mode, OnStoreError, Policy};
+use crate::limit::{Limit, Mode, OnStoreError, Policy};
 use crate::rules::variant::Variant;
 
 pub(super) use variants::Sources;
@@ -55,6 +58,7 @@ fn policy(
     let failures = failures::failures(&mut section);
     let written = limit.as_ref().map(|(_, written)| written.clone());
     let differing = variants::differing(&mut section, written, &partition, sources);
+    let ban = penalty::penalty(section.table("penalty"));
     section.finish();
     let meaning = limit.map(|((limit, periods), _)| {
         let policy = Policy {
@@ -66,8 +70,10 @@ fn policy(
             mode,
             on_store_error: on_store_error.unwrap_or(OnStoreError::Local),
         };
+        let ban = ban.map(|ban| Policy { limit: Limit::Ban(ban), ..policy.clone() });
         let mut limited = PartitionedPolicy::new(Variant::new(policy, periods), partition);
         limited.enforce_percent = enforce_percent;
+        limited.ban = ban.map(Arc::new);
         limited.failures = failures;
         differing.put_into(&mut limited);
         limited

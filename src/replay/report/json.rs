@@ -82,6 +82,8 @@ fn policy(finding: &Finding) -> Value {
         "checked": finding.checked,
         "denied": finding.denied,
         "denied_share": share(finding.denied, finding.checked),
+        "banned": finding.banned,
+        "bans": finding.bans,
         "clients": finding.keys,
         "clients_denied": finding.keys_denied,
         "most_denied": finding.top.iter().map(|top| json!({

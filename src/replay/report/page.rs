@@ -90,6 +90,8 @@ fn policy(finding: &Finding) -> Result<Value, String> {
         checked => finding.checked,
         denied => finding.denied,
         denied_share => percent(finding.denied, finding.checked),
+        banned => finding.banned,
+        bans => finding.bans,
         keys => finding.keys,
         keys_denied => finding.keys_denied,
         used => used,

@@ -101,6 +101,10 @@ fn policy(lines: &mut Lines, finding: &Finding) {
     }
     let part = percent(denied, checked);
     lines.line("asked", format_args!("{checked} times, denied {denied} ({part})"));
+    if finding.bans > 0 {
+        let (bans, banned) = (finding.bans, finding.banned);
+        lines.line("banned", format_args!("{bans} times, {banned} requests refused for it"));
+    }
     let (keys, keys_denied) = (finding.keys, finding.keys_denied);
     lines.line("clients", format_args!("{keys}, denied {keys_denied}"));
     if let Some(used) = &finding.used {

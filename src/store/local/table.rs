@@ -114,6 +114,13 @@ impl Locked<'_> {
         slots.into_iter().find(|slot| slot.fingerprint == place.fingerprint)
     }
 
+    /// Forgets the slot of that place.
+    pub(super) fn remove(&mut self, place: Place) {
+        for slot in self.set(place) {
+            slot.take_if(|slot| slot.fingerprint == place.fingerprint);
+        }
+    }
+
     /// Stores `new` in its own slot, else in a free one, else in that of the least used limit; and
     /// makes room on the heap.
     pub(super) fn put(&mut self, place: Place, new: Slot, now: Timestamp) {

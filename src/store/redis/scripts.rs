@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use crate::store::script::{self, SETTLE_SOURCE, SOURCE};
+use crate::store::script::{self, PENALIZE_SOURCE, SETTLE_SOURCE, SOURCE};
 
 /// Decides.
 pub(super) static DECIDE: Script = Script::new(SOURCE);
@@ -10,11 +10,13 @@ pub(super) static DECIDE: Script = Script::new(SOURCE);
 pub(super) static RESTORE: Script = Script::new(script::RESTORE_SOURCE);
 /// Charges and gives back what requests turned out to cost.
 pub(super) static SETTLE: Script = Script::new(SETTLE_SOURCE);
+/// Counts denials and makes bans.
+pub(super) static PENALIZE: Script = Script::new(PENALIZE_SOURCE);
 /// Counts the gateways.
 pub(super) static HEARTBEAT: Script = Script::new(include_str!("../../../lua/heartbeat.lua"));
 
 /// All of them.
-pub(super) static ALL: [&Script; 4] = [&DECIDE, &RESTORE, &SETTLE, &HEARTBEAT];
+pub(super) static ALL: [&Script; 5] = [&DECIDE, &RESTORE, &SETTLE, &PENALIZE, &HEARTBEAT];
 
 /// A script.
 pub(super) struct Script {

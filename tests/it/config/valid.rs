@@ -256,6 +256,24 @@ fn a_calendar_follows_its_zone_and_a_tier_may_have_its_own() {
 }
 
 #[test]
+fn a_penalty_is_that_of_all_limits_of_its_policy() {
+    let config = read(&FULL.replace("\nban_max = \"2h\"", ""));
+    let ban = |config: &Config| match config.policies[0].ban.as_ref().map(|ban| ban.limit) {
+        Some(Limit::Ban(ban)) => (ban.watch().parameters(), ban.first(), ban.longest()),
+        other => panic!("no ban: {other:?}"),
+    };
+    let (minute, hour) = (Micros::new(60_000_000), Micros::new(3_600_000_000));
+    let counted = [20, 30_000_000, 30_000_000 / 64];
+    assert_eq!(ban(&config), (counted, minute, hour), "an hour at most");
+    let config = read(FULL);
+    assert_eq!(ban(&config), (counted, minute, Micros::new(7_200_000_000)));
+    let (own, ban) = (config.policies[0].own.policy(), config.policies[0].ban.as_ref().unwrap());
+    assert_eq!((ban.id, &ban.name, ban.mode), (own.id, &own.name, own.mode));
+    assert_eq!(ban.on_store_error, own.on_store_error);
+    assert!(config.policies[1].ban.is_none(), "off unless it is there");
+}
+
+#[test]
 fn without_a_burst_a_token_bucket_holds_its_quota() {
     let rest = "[policies.p]\nquota = 5\nwindow = \"1m\"\nalgorithm = \"token-bucket\"\n\
                 [[rules]]\npath = \"/\"\npolicies = [\"p\"]\ncost = 5";

@@ -192,3 +192,21 @@ fn what_a_request_cost_in_the_end_is_settled_by_its_line() {
 fn allowed(scene: &Scene) -> Vec<bool> {
     scene.read("verdicts").lines().map(|line| line.contains("\"allowed\":true")).collect()
 }
+
+#[test]
+fn who_goes_on_being_denied_is_banned() {
+    let scene = Scene::new(
+        "[policies.p]\nquota = 1\nwindow = \"10s\"\n[policies.p.penalty]\ndenials = 3\n\
+         within = \"1m\"\nban = \"5m\"\nban_max = \"1h\"\n[[rules]]\npath = \"/**\"\npolicies = [\"p\"]\n",
+    );
+    let at = |second: u64| json!({ "ts": 1_763_078_400 + second });
+    // One passes, three are denied; at 20s there is room again, but not for the banned.
+    let seconds = [0, 1, 2, 3, 20, 302, 304, 305];
+    scene.write("log", lines(&seconds.map(at)));
+    let report = scene.report(&["log", "--verdicts", "verdicts"]);
+    assert_eq!(allowed(&scene), [true, false, false, false, false, false, true, false]);
+    let found = policy(&report, "p");
+    assert_eq!((&found["bans"], &found["banned"]), (&json!(1), &json!(2)));
+    assert_eq!((&found["checked"], &found["denied"]), (&json!(8), &json!(4)));
+    assert!(!scene.read("verdicts").contains("[\"p\",\"p\"]"), "its name is there once");
+}

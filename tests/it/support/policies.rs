@@ -6,7 +6,9 @@ use proptest::prelude::*;
 use sluicegate::limit::calendar::{Calendar, Period};
 use sluicegate::limit::sliding_window::SlidingWindow;
 use sluicegate::limit::token_bucket::TokenBucket;
-use sluicegate::limit::{Check, Key, Limit, Micros, Mode, OnStoreError, Policy, Quota, Timestamp};
+use sluicegate::limit::{
+    Ban, Check, Key, Limit, Micros, Mode, OnStoreError, Policy, Quota, Timestamp,
+};
 
 const SECOND_US: u64 = 1_000_000;
 
@@ -71,6 +73,13 @@ pub(crate) fn token_bucket(quota: u64, window_us: u64, burst: u64) -> Limit {
 pub(crate) fn sliding_window(quota: u64, window_us: u64, resolution: u64) -> Limit {
     let quota = Quota::new(quota, Micros::new(window_us)).expect("a valid quota");
     Limit::SlidingWindow(SlidingWindow::new(quota, resolution).expect("a valid resolution"))
+}
+
+/// So many denials within so long are a ban, of so long at first and so long at most.
+pub(crate) fn ban(denials: u64, spans_us: [u64; 3]) -> Limit {
+    let [within, first, longest] = spans_us.map(Micros::new);
+    let quota = Quota::new(denials, within).expect("a valid quota");
+    Limit::Ban(Ban::new(SlidingWindow::new(quota, 64).expect("a valid window"), first, longest))
 }
 
 pub(crate) fn policy(name: &str, limit: Limit, mode: Mode) -> Arc<Policy> {
