@@ -26,7 +26,7 @@ user = "x-user"
 quota = 8
 window = "10s"
 [policies.coarse]
-quota = 20
+quota = 4
 window = "30s"
 resolution = 5
 partition = ["ip", "method"]
@@ -42,7 +42,7 @@ window = "day"
 algorithm = "calendar"
 partition = ["user"]
 [policies.shadow]
-quota = 3
+quota = 2
 window = "1m"
 mode = "shadow"
 partition = ["ip", "path", "header:user-agent"]
@@ -51,7 +51,7 @@ quota = 25
 window = "1m"
 partition = ["ip", "rule"]
 [policies.queries]
-quota = 4
+quota = 1
 window = "1m"
 partition = ["ip", "query:q"]
 [[rules]]
@@ -79,12 +79,12 @@ fn plans() -> HashMap<&'static str, Plan> {
     const MINUTE: u64 = 60_000_000;
     HashMap::from([
         ("per-ip", sliding_window(8, MINUTE / 6, 64).into()),
-        ("coarse", sliding_window(20, MINUTE / 2, 5).into()),
+        ("coarse", sliding_window(4, MINUTE / 2, 5).into()),
         ("bucket", token_bucket(4, 60 * MINUTE, 3).into()),
         ("day", Plan::Periods { quota: 300, length_s: 86_400, from_s: 0 }),
-        ("shadow", sliding_window(3, MINUTE, 64).into()),
+        ("shadow", sliding_window(2, MINUTE, 64).into()),
         ("rules", sliding_window(25, MINUTE, 64).into()),
-        ("queries", sliding_window(4, MINUTE, 64).into()),
+        ("queries", sliding_window(1, MINUTE, 64).into()),
     ])
 }
 
