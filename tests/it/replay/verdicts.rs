@@ -42,7 +42,7 @@ window = "day"
 algorithm = "calendar"
 partition = ["user"]
 [policies.shadow]
-quota = 1
+quota = 2
 window = "1m"
 mode = "shadow"
 partition = ["ip", "path", "header:user-agent"]
@@ -82,7 +82,7 @@ fn plans() -> HashMap<&'static str, Plan> {
         ("coarse", sliding_window(4, MINUTE / 2, 5).into()),
         ("bucket", token_bucket(4, 60 * MINUTE, 3).into()),
         ("day", Plan::Periods { quota: 300, length_s: 86_400, from_s: 0 }),
-        ("shadow", sliding_window(1, MINUTE, 64).into()),
+        ("shadow", sliding_window(2, MINUTE, 64).into()),
         ("rules", sliding_window(25, MINUTE, 64).into()),
         ("queries", sliding_window(1, MINUTE, 64).into()),
     ])
