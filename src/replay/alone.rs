@@ -58,7 +58,7 @@ pub(super) struct Point {
 impl Alone {
     /// `limit`, a calendar's with its periods, and what it was asked.
     pub(super) fn new(limit: Limit, periods: Option<&Periods>, events: Events) -> Self {
-        let mut events = events.events;
+        let mut events = events.all;
         let periods = periods.map_or_else(Vec::new, |periods| met(periods, &events));
         // Stable: within a key they stay as they happened.
         events.sort_by_key(|event| event.key);
@@ -99,11 +99,11 @@ impl Alone {
     /// The smallest that is enough above `low`, which is not, up to `high`, which is.
     fn between(&self, low: u64, high: u64) -> Option<Proposal> {
         let steps = std::iter::successors(Some(1_u64), |step| step.checked_mul(10));
-        let steps = steps.take_while(|step| *step <= high - low && (high - low) % step == 0);
-        let units_step = steps.map(|step| (self.search(low, high, step), step));
+        let steps =
+            steps.take_while(|step| *step <= high - low && (high - low).is_multiple_of(*step));
+        let mut units_step = steps.map(|step| (self.search(low, high, step), step));
         let (units, step) = units_step
-            .filter_map(|(found, step)| Some((found.ok()?, step)))
-            .next()
+            .find_map(|(found, step)| Some((found.ok()?, step)))
             .unwrap_or((high, high - low));
         let limit = self.limit.with_units(units).ok()?;
         let burst = matches!(limit, Limit::TokenBucket(_)).then(|| limit.cost_max());
@@ -166,7 +166,9 @@ impl Alone {
             if standing.has_room(event.taken) {
                 let receipt = standing.charge(event.taken);
                 let adjustment = Adjustment::between(event.taken, event.cost, receipt);
-                adjustment.into_iter().for_each(|adjustment| standing.adjust(&adjustment));
+                if let Some(adjustment) = adjustment {
+                    standing.adjust(&adjustment);
+                }
             } else {
                 denied += 1;
             }
@@ -216,7 +218,7 @@ mod tests {
         let at = Timestamp::from_micros(1_763_000_000_000_000);
         let each = |key: u32| (0..key).map(move |_| Event { key, at, taken: 1, cost: 1 });
         let events = (1..=200).flat_map(each).collect();
-        Alone::new(limit, None, Events { events, one_in: 1, beginning: false })
+        Alone::new(limit, None, Events { all: events, one_in: 1, beginning: false })
     }
 
     fn sliding() -> Limit {

@@ -37,9 +37,9 @@ impl Reader {
         entry.peer = text_address(peer)
             .ok_or(Unreadable("it does not begin with the address of a client"))?;
         let _ident = rest.word();
-        let user = rest.until(b" [").ok_or(Unreadable("there is no time in brackets"))?;
+        let user = rest.until(*b" [").ok_or(Unreadable("there is no time in brackets"))?;
         entry.user(user);
-        let time = rest.until(b"] ").ok_or(Unreadable("the time in brackets does not end"))?;
+        let time = rest.until(*b"] ").ok_or(Unreadable("the time in brackets does not end"))?;
         entry.time = moment::common(time)
             .ok_or(Unreadable("the time is not as in `10/Oct/2000:13:55:36 -0700`"))?;
         self.quoted(&mut rest).ok_or(Unreadable("there is no request line in quotes"))?;
@@ -102,7 +102,7 @@ impl<'a> Rest<'a> {
     }
 
     /// What stands before `mark`.
-    fn until(&mut self, mark: &[u8; 2]) -> Option<&'a [u8]> {
+    fn until(&mut self, mark: [u8; 2]) -> Option<&'a [u8]> {
         let at = self.0.windows(2).position(|pair| pair == mark)?;
         let before = &self.0[..at];
         self.0 = &self.0[at + 2..];

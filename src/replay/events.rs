@@ -40,7 +40,7 @@ pub(super) struct Recorder {
 #[derive(Clone, Debug)]
 pub(super) struct Events {
     /// In the order in which they happened.
-    pub(super) events: Vec<Event>,
+    pub(super) all: Vec<Event>,
     /// Of so many keys one is in it.
     pub(super) one_in: u32,
     /// Whether it is only the beginning.
@@ -76,7 +76,7 @@ impl Recorder {
 
     /// What has been recorded.
     pub(super) fn into_events(self) -> Events {
-        Events { events: self.events, one_in: self.one_in, beginning: self.full }
+        Events { all: self.events, one_in: self.one_in, beginning: self.full }
     }
 
     fn thin(&mut self) {
@@ -124,7 +124,7 @@ mod tests {
         let sample = record(10_000, 5_000, 20);
         assert!((8..=32).contains(&sample.one_in) && !sample.beginning, "{}", sample.one_in);
         let mut counts = HashMap::new();
-        for event in &sample.events {
+        for event in &sample.all {
             *counts.entry(event.key).or_insert(0) += 1;
         }
         assert!(counts.values().all(|count| *count == 20));
@@ -139,8 +139,8 @@ mod tests {
     #[test]
     fn few_keys_are_not_thinned_and_their_beginning_is_kept() {
         let sample = record(1_000, 2, 5_000);
-        assert_eq!((sample.events.len(), sample.one_in, sample.beginning), (1_000, 1, true));
-        assert_eq!(record(1_000, 2, 500).events.len(), 1_000);
+        assert_eq!((sample.all.len(), sample.one_in, sample.beginning), (1_000, 1, true));
+        assert_eq!(record(1_000, 2, 500).all.len(), 1_000);
         assert!(!record(1_000, 2, 500).beginning);
     }
 }

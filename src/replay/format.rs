@@ -71,10 +71,10 @@ impl Lines {
         match self.format {
             Format::Json => json::read(line, entry),
             Format::Common => self.reader.read(line, entry).map(drop),
-            Format::Combined => match self.reader.read(line, entry)? {
-                true => Ok(()),
-                false => Err(Unreadable("there are no referer and user agent in quotes")),
-            },
+            Format::Combined => {
+                let combined = self.reader.read(line, entry)?;
+                combined.then_some(()).ok_or(Unreadable("it has no referer and agent in quotes"))
+            }
             Format::Auto if line.starts_with(b"{") => {
                 json::read(line, entry)?;
                 self.format = Format::Json;

@@ -90,7 +90,9 @@ impl Lacks {
             None => {}
         }
         let said = rule.cost.settled_by.as_deref().and_then(|name| HeaderName::try_from(name).ok());
-        said.into_iter().for_each(|name| self.want(What::Said(name), &by));
+        if let Some(name) = said {
+            self.want(What::Said(name), &by);
+        }
     }
 
     fn header(&mut self, name: &str, by: &str) {

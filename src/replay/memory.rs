@@ -94,7 +94,9 @@ impl Memory {
         for (((check, cost), decision), standing) in each {
             let Some(receipt) = decision.receipt else { continue };
             let adjustment = Adjustment::between(check.cost, *cost, receipt);
-            adjustment.into_iter().for_each(|adjustment| standing.adjust(&adjustment));
+            if let Some(adjustment) = adjustment {
+                standing.adjust(&adjustment);
+            }
         }
         for ((key, standing), decision) in keys.iter().zip(&standings).zip(&decisions) {
             let slot = key.and_then(|key| self.slots.get_mut(key as usize));

@@ -35,7 +35,7 @@ pub(super) fn common(text: &[u8]) -> Option<Timestamp> {
     if !(1..=31).contains(&day) || hour > 23 || minute > 59 || second > 60 {
         return None;
     }
-    let days = days_since_epoch(year, month as i64 + 1, day);
+    let days = days_since_epoch(year, i64::try_from(month).ok()? + 1, day);
     from_seconds(days * DAY_S + hour * 3_600 + minute * 60 + second - offset)
 }
 
@@ -63,7 +63,7 @@ pub(super) fn whole(number: u64) -> Option<Timestamp> {
 
 /// The same with a fraction.
 pub(super) fn fractional(number: f64) -> Option<Timestamp> {
-    if !number.is_finite() || number < 0.0 || number >= 1e19 {
+    if !(0.0..1e19).contains(&number) {
         return None;
     }
     let micros = match number as u64 {

@@ -155,9 +155,9 @@ impl Trial {
                 book.name(key, label(&self.state, &self.key_prefix, &asked, check));
             }
         }
-        let denies =
+        let refuses =
             |(check, decided): (&Check, &Decided)| check.policy.enforced() && !decided.allowed;
-        let denied = checks.iter().zip(&decided).any(denies);
+        let denied = checks.iter().zip(&decided).any(refuses);
         self.counts.unlimited += u64::from(checks.is_empty());
         self.counts.denied += u64::from(denied);
         self.counts.routeless += u64::from(!denied && routeless);

@@ -44,7 +44,7 @@ pub(super) fn requests(number: usize) -> Vec<Request> {
 }
 
 fn address(client: u32) -> IpAddr {
-    if client % 3 == 0 {
+    if client.is_multiple_of(3) {
         Ipv6Addr::from_bits(0x2001_0db8 << 96 | u128::from(client) << 62 | 1).into()
     } else {
         Ipv4Addr::from_bits(0xcb00_0000 + client).into()
