@@ -115,10 +115,6 @@ fn a_page_shows_what_was_logged_and_nothing_of_it_acts() {
         assert!(ours.contains(&name.as_str()), "an element `{name}` in the page");
     }
     assert!(!page.to_ascii_lowercase().contains("<script"), "{page}");
-    assert!(
-        !page.contains("src=x onerror='x'>") && !page.contains("http://")
-            || page.contains("www.w3.org")
-    );
 }
 
 /// The names of all elements of a page. Fails unless each is closed, and nothing but tags has a `<`
