@@ -12,7 +12,7 @@ use http::{HeaderName, HeaderValue, Method};
 
 use crate::config::{Config, LoadError, Problem};
 use crate::explain::{self, Described};
-use crate::{demo, server};
+use crate::{demo, replay, server};
 
 /// The configuration where none is named.
 const CONFIG_DEFAULT: &str = "gateway.toml";
@@ -44,6 +44,8 @@ enum Command {
     Explain(Request),
     /// Show what meters have counted, and hand the counts over
     Meters(meters::Meters),
+    /// Say whom the limits would have refused, by access logs; nothing is asked and nothing charged
+    Replay(replay::Options),
 }
 
 /// A request that is described and not made.
@@ -77,6 +79,7 @@ impl Cli {
             Command::Demo => run_demo(self.config),
             Command::Explain(request) => explain_request(&path, request),
             Command::Meters(meters) => read(&path).and_then(|(config, _)| meters.execute(&config)),
+            Command::Replay(options) => run_replay(&path, &options),
         };
         match result {
             Ok(()) => ExitCode::SUCCESS,
@@ -133,6 +136,11 @@ fn explain_request(path: &Path, request: Request) -> Result<(), String> {
         Some(fault) => Err(format!("\nerror: how the keys stand is not known: {fault}")),
         None => Ok(()),
     }
+}
+
+fn run_replay(path: &Path, options: &replay::Options) -> Result<(), String> {
+    let config = load(path)?;
+    replay::run(&config, options).map_err(|reason| format!("error: {reason}"))
 }
 
 fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {

@@ -22,6 +22,7 @@ use crate::rules::{Asked, Enforcement};
 use crate::server;
 use crate::store::redis::RedisStore;
 use report::Report;
+pub(crate) use report::{divided, limit};
 
 /// Longest wait for a session or a revocation: nobody's request waits.
 const PATIENCE: Duration = Duration::from_secs(1);

@@ -32,4 +32,5 @@ pub mod demo;
 pub mod explain;
 pub mod proxy;
 pub mod reload;
+pub mod replay;
 pub mod server;

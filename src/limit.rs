@@ -8,6 +8,7 @@
 //! Reading order: [`time`], [`quota`], the algorithms, [`ban`], then [`policy`], [`check`] and
 //! [`decision`], which put them together.
 
+pub mod algorithm;
 pub mod ban;
 pub mod calendar;
 pub mod check;
@@ -21,6 +22,7 @@ pub mod standing;
 pub mod time;
 pub mod token_bucket;
 
+pub use algorithm::Limit;
 pub use ban::Ban;
 pub use check::{Check, Key};
 pub use concurrency::{Concurrency, Offer, PermitId};
@@ -28,5 +30,5 @@ pub use decision::{Decision, Provenance, Retry, Verdict};
 pub use policy::{Mode, OnStoreError, Policy};
 pub use quota::{LimitError, Quota};
 pub use settlement::{Receipt, Settlement};
-pub use standing::{Limit, Standing, State};
+pub use standing::{Standing, State};
 pub use time::{Clock, Micros, SystemClock, Timestamp};

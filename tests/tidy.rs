@@ -30,7 +30,7 @@ upstream | upstream                      | redis http prometheus toml clap | cor
 output   | response metrics telemetry    | pingora redis tokio toml clap | core facts bodies
 rim      | guard proxy admin reload delivery  | redis toml | core facts bodies input effects upstream output
 cli      | cli                           | pingora redis tokio | core facts input root
-root     | server demo explain batches main lib  | | core facts bodies input effects upstream output rim cli
+root     | server demo explain replay batches main lib  | | core facts bodies input effects upstream output rim cli
 ";
 /// What the header of a script has to state.
 const CONTRACT: [&str; 6] = ["KEYS", "ARGV", "Stored value", "Reply", "Atomicity", "Clock"];

@@ -201,7 +201,8 @@ fn matcher(rule: &Rule) -> String {
     text
 }
 
-fn limit(limited: &PartitionedPolicy, policy: &Policy) -> String {
+/// A policy's limit in words.
+pub(crate) fn limit(limited: &PartitionedPolicy, policy: &Policy) -> String {
     let limit = &policy.limit;
     let window = limit.quota().map(|quota| spell_duration(quota.window().into()));
     let (window, units) = (window.unwrap_or_default(), limit.units());
@@ -227,7 +228,8 @@ fn takes(check: &Check) -> String {
     }
 }
 
-fn divided(partition: &Partition) -> String {
+/// What divides it, in words.
+pub(crate) fn divided(partition: &Partition) -> String {
     let words: Vec<String> = partition.words().iter().map(ToString::to_string).collect();
     if words.is_empty() {
         "for everyone together".to_owned()

@@ -95,6 +95,11 @@ impl Calendar {
         Self::new(self.quota.units(), period)
     }
 
+    /// The same limit with `units` a period.
+    pub fn with_units(&self, units: u64) -> Result<Self, LimitError> {
+        Ok(Self { quota: Quota::new(units, self.quota.window())?, ..*self })
+    }
+
     /// The period.
     pub const fn period(&self) -> &Period {
         &self.period

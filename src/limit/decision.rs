@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use super::algorithm::Limit;
 use super::check::Check;
 use super::policy::Policy;
 use super::settlement::Receipt;
-use super::standing::{Limit, Standing};
+use super::standing::Standing;
 use super::time::Micros;
 
 /// The answer to one check.

@@ -1,6 +1,6 @@
 //! A policy: a named limit and how it is applied.
 
-use super::standing::Limit;
+use super::algorithm::Limit;
 
 /// A named limit and how it is applied. What divides its quota between clients (the partition)
 /// belongs to the rules, which turn a request into keys.

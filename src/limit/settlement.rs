@@ -54,14 +54,22 @@ pub enum Adjustment {
 impl Settlement {
     /// What is to be done; nothing if the cost is the one that was taken.
     pub const fn adjustment(&self) -> Option<Adjustment> {
-        let (taken, cost) = (self.check.cost, self.cost);
+        Adjustment::between(self.check.cost, self.cost, self.receipt)
+    }
+}
+
+// === impl Adjustment ===
+
+impl Adjustment {
+    /// From what was taken to what it cost; nothing if that is the same.
+    pub const fn between(taken: u64, cost: u64, receipt: Receipt) -> Option<Self> {
         if cost > taken {
-            return Some(Adjustment::Charge(cost - taken));
+            return Some(Self::Charge(cost - taken));
         }
         if cost == taken {
             return None;
         }
-        let units = (taken - cost).saturating_mul(self.receipt.dearness);
-        Some(Adjustment::Refund(units, self.receipt))
+        let units = (taken - cost).saturating_mul(receipt.dearness);
+        Some(Self::Refund(units, receipt))
     }
 }

@@ -79,6 +79,11 @@ impl SlidingWindow {
         self
     }
 
+    /// The same limit with `units` a window.
+    pub fn with_units(&self, units: u64) -> Result<Self, LimitError> {
+        Ok(Self { quota: Quota::new(units, self.quota.window())?, ..*self })
+    }
+
     /// The quota.
     pub const fn quota(&self) -> &Quota {
         &self.quota
@@ -98,9 +103,13 @@ impl SlidingWindow {
     pub fn read(&self, stored: Option<&Log>, now: Timestamp) -> Live {
         let mut live = Live { records: Vec::new(), used: 0, repaired: false };
         let Some(log) = stored else { return live };
+        live.records.reserve_exact(log.records.len() + 1);
         let present = self.tick_of(now);
         for record in &log.records {
-            let mut index = (record.index * log.tick).div_ceil(self.tick);
+            let mut index = record.index;
+            if log.tick != self.tick {
+                index = (index * log.tick).div_ceil(self.tick);
+            }
             if index > present {
                 index = present;
                 live.repaired = true;

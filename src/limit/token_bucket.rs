@@ -78,6 +78,14 @@ impl TokenBucket {
         self
     }
 
+    /// The same limit with `units` a window, and the burst in the same ratio to them.
+    pub fn with_units(&self, units: u64) -> Result<Self, LimitError> {
+        let ratio = u128::from(units) * u128::from(self.burst);
+        let burst = (ratio / u128::from(self.quota.units())).clamp(1, u128::from(UNITS_MAX) + 1);
+        let bucket = Self::new(Quota::new(units, self.quota.window())?, burst as u64)?;
+        Ok(bucket.among(self.shares))
+    }
+
     /// The sustained rate.
     pub const fn quota(&self) -> &Quota {
         &self.quota

@@ -166,6 +166,11 @@ impl Partition {
         }
     }
 
+    /// The values that divide a request from others, for people: those of its words, one by one.
+    pub fn values(&self, facts: &Facts<'_>) -> Vec<(&Word, Option<Vec<u8>>)> {
+        self.0.iter().map(|word| (word, word.value(facts))).collect()
+    }
+
     /// The subject of requests whose words have the values that `value` gives, each in the form in
     /// which requests have it.
     pub fn subject_of(&self, value: impl Fn(&Word) -> String) -> String {

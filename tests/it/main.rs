@@ -36,6 +36,7 @@ mod outage;
 mod penalties;
 mod people;
 mod proxying;
+mod replay;
 mod return_to_redis;
 mod rules;
 mod scripts;
