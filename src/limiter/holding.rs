@@ -1,6 +1,9 @@
 //! The permits of one request.
 
+use std::collections::BTreeMap;
+
 use super::Limiter;
+use crate::limit::decision::Outcome;
 use crate::limit::{Check, Clock, Provenance, Verdict};
 use crate::store::permits::Permit;
 
@@ -23,7 +26,7 @@ impl<C: Clock> Limiter<C> {
     }
 
     /// Permits that are held, by the name of their policy.
-    pub fn permits_held(&self) -> std::collections::BTreeMap<String, usize> {
+    pub fn permits_held(&self) -> BTreeMap<String, usize> {
         self.local.permits().by_policy()
     }
 
@@ -38,9 +41,8 @@ impl<C: Clock> Limiter<C> {
 
 impl Holding {
     /// Keeps what `verdict` has charged and gives the rest back.
-    pub fn settle(&mut self, verdict: &Verdict) {
-        let by_redis =
-            |outcome: &crate::limit::decision::Outcome| outcome.provenance == Provenance::Redis;
+    pub fn keep_charged(&mut self, verdict: &Verdict) {
+        let by_redis = |outcome: &Outcome| outcome.provenance == Provenance::Redis;
         // Asked, and not answered: it may have charged or not.
         let unsure = verdict.store_time.is_some() && !verdict.outcomes.iter().any(by_redis);
         self.permits.retain_mut(|(place, permit)| {

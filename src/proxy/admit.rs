@@ -49,7 +49,7 @@ pub(super) async fn admit(
         }
         Err(refused) => refused,
     };
-    ctx.permits.settle(&verdict);
+    ctx.permits.keep_charged(&verdict);
     ctx.decided = Some(proxy.clock.now());
     proxy.metrics.decided(&verdict);
     let refusal = Refusal::of(&verdict, &ctx.state.answers)

@@ -1,5 +1,5 @@
-//! The end of a request: what it cost, the metrics, its views, the access line. Written from the verdict that
-//! came back, however the request ended.
+//! The end of a request: what it cost, the metrics, its views, the access line. Written from the
+//! verdict that came back, however the request ended.
 
 use http::StatusCode;
 use pingora_proxy::Session;

@@ -14,7 +14,7 @@
 //! What is freed or leaving goes with the next question about that key, so that nobody is refused
 //! for what this gateway has given back and not yet told.
 //!
-//! Bounded by the requests under way, and [`FREED_MAX`] besides.
+//! Bounded by the requests under way, and 65,536 that are freed and not yet told.
 
 mod changes;
 mod permit;
