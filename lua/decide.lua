@@ -1,5 +1,6 @@
 -- decide: all checks of a list of requests in one atomic step; the Rust twin is `decide` in
--- src/limit/decision.rs. The file is loaded behind those of the algorithms.
+-- src/limit/decision.rs. The file is loaded behind those of the algorithms; for calls without "b"
+-- and "n", behind the other three alone.
 --
 -- KEYS          every key that the requests speak of, each once.
 -- ARGV          [1] "0": the clock is Redis' own. A test may give microseconds since the epoch;

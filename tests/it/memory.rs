@@ -2,7 +2,7 @@
 
 use redis::Value;
 use sluicegate::limit::{Check, Limit, Micros, Mode, Timestamp, quota};
-use sluicegate::store::script::{Call, Now, SOURCE};
+use sluicegate::store::script::{Call, Now, QUOTAS_SOURCE};
 
 use crate::support::policies::{calendar, check, policy, sliding_window, token_bucket};
 use crate::support::redis::{RedisServer, wait_until};
@@ -22,7 +22,8 @@ fn bytes(connection: &mut redis::Connection, subject: &str, limit: Limit, times:
             .after(Micros::new(window * request / times));
         let requests = [&check[..]];
         let call = Call::new(&requests);
-        let reply: Value = call.command("EVAL", SOURCE, Now::Given(now)).query(connection).unwrap();
+        let reply: Value =
+            call.command("EVAL", QUOTAS_SOURCE, Now::Given(now)).query(connection).unwrap();
         assert!(call.answer(&reply).unwrap().decisions[0][0].allowed);
     }
     let key = check[0].key.as_str();
@@ -104,7 +105,7 @@ fn memory_of_pairs(server: &RedisServer, limit: Limit, steps: u64) -> u64 {
         for some in checks.chunks(TOGETHER) {
             let requests: Vec<&[Check]> = some.iter().map(|check| &check[..]).collect();
             let call = Call::new(&requests);
-            let command = call.command("EVAL", SOURCE, Now::Given(now));
+            let command = call.command("EVAL", QUOTAS_SOURCE, Now::Given(now));
             let answer = call.answer(&command.query(connection).unwrap()).unwrap();
             assert!(answer.decisions.iter().all(|decisions| decisions[0].allowed));
             assert!(answer.standings.len() == TOGETHER);
@@ -117,7 +118,7 @@ fn memory_of_pairs(server: &RedisServer, limit: Limit, steps: u64) -> u64 {
     let last = Timestamp::from_micros(1_763_000_000_000_123)
         .after(Micros::new(window * (steps - 1) / steps));
     let call = Call::new(&request);
-    let reply = call.command("EVAL", SOURCE, Now::Given(last)).query(connection).unwrap();
+    let reply = call.command("EVAL", QUOTAS_SOURCE, Now::Given(last)).query(connection).unwrap();
     assert!(!call.answer(&reply).unwrap().decisions[0][0].allowed, "they are full");
     let _: () = redis::cmd("QUIT").query(connection).unwrap();
     let used = used_memory(server) - before;

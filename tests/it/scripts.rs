@@ -11,7 +11,9 @@ use proptest::test_runner::{Config, TestRunner};
 use redis::Value;
 use sluicegate::limit::{Check, Decision, Micros, Mode, Policy, Standing, State, Timestamp, quota};
 use sluicegate::store::local::{Known, LocalStore, What};
-use sluicegate::store::script::{Answer, Call, Now, RESTORE_SOURCE, SOURCE, restore, restored};
+use sluicegate::store::script::{
+    Answer, Call, Now, QUOTAS_SOURCE, RESTORE_SOURCE, restore, restored,
+};
 
 use crate::support::policies::{
     Plan, calendar, calendars, check, policy, sliding_window, token_bucket,
@@ -111,7 +113,8 @@ fn checks(prefix: &str, asks: &[Ask], plans: &[Plan], now: Timestamp) -> Vec<Che
 fn scripts_and_core_decide_alike() {
     let server = RedisServer::start();
     let mut connection = server.connect();
-    let hash: String = redis::cmd("SCRIPT").arg("LOAD").arg(SOURCE).query(&mut connection).unwrap();
+    let hash: String =
+        redis::cmd("SCRIPT").arg("LOAD").arg(QUOTAS_SOURCE).query(&mut connection).unwrap();
     let connection = RefCell::new(connection);
     let counts = RefCell::new((0_u64, 0_u64, 0_u64));
     let soak = std::env::var_os("SLUICEGATE_SOAK").is_some();
@@ -186,7 +189,7 @@ impl Apart {
         let requests = [checks];
         let call = Call::new(&requests);
         let reply: Value = call
-            .command("EVAL", SOURCE, Now::Given(self.now))
+            .command("EVAL", QUOTAS_SOURCE, Now::Given(self.now))
             .query(&mut self.connection)
             .expect("the script runs");
         call.answer(&reply).expect("it is well formed")
@@ -325,8 +328,10 @@ fn a_value_that_is_not_ours_counts_as_none() {
             let _: () = redis::cmd("SET").arg(key).arg(value).query(&mut connection).unwrap();
             let requests = [&check[..], &check[..], &check[..]];
             let call = Call::new(&requests);
-            let reply: Value =
-                call.command("EVAL", SOURCE, Now::Given(now)).query(&mut connection).unwrap();
+            let reply: Value = call
+                .command("EVAL", QUOTAS_SOURCE, Now::Given(now))
+                .query(&mut connection)
+                .unwrap();
             let decisions = call.answer(&reply).expect("script and core read it alike").decisions;
             let allowed: Vec<bool> = decisions.iter().map(|request| request[0].allowed).collect();
             assert_eq!(allowed, [true, true, false], "{}", value.escape_ascii());

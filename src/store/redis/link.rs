@@ -7,7 +7,7 @@ use redis::{AsyncConnectionConfig, Client, Cmd, ErrorKind, ServerErrorKind, Valu
 use tokio::time::timeout;
 
 use super::fault::{Fault, FaultKind};
-use super::scripts::{DECIDE, Script};
+use super::scripts::{DECIDE, DECIDE_QUOTAS, Script};
 use crate::limit::{Check, Timestamp};
 use crate::store::script::{Answer, Call, Now};
 
@@ -54,7 +54,8 @@ impl Link {
         let requests = [checks];
         let call = Call::new(&requests);
         let command = |verb: &str, script: &str| call.command(verb, script, Now::Redis);
-        let reply = self.run(&DECIDE, command, longest).await?;
+        let script = if call.is_about_quotas() { &DECIDE_QUOTAS } else { &DECIDE };
+        let reply = self.run(script, command, longest).await?;
         Ok(call.answer(&reply)?)
     }
 

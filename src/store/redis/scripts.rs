@@ -2,10 +2,12 @@
 
 use std::sync::OnceLock;
 
-use crate::store::script::{self, PENALIZE_SOURCE, SETTLE_SOURCE, SOURCE};
+use crate::store::script::{self, PENALIZE_SOURCE, QUOTAS_SOURCE, SETTLE_SOURCE, SOURCE};
 
 /// Decides.
 pub(super) static DECIDE: Script = Script::new(SOURCE);
+/// Decides where there are no bans and permits.
+pub(super) static DECIDE_QUOTAS: Script = Script::new(QUOTAS_SOURCE);
 /// Writes what a gateway knows better than Redis.
 pub(super) static RESTORE: Script = Script::new(script::RESTORE_SOURCE);
 /// Charges and gives back what requests turned out to cost.
@@ -25,8 +27,18 @@ pub(super) static EXPORT: Script = Script::new(include_str!("../../../lua/export
 pub(super) static LEASE: Script = Script::new(include_str!("../../../lua/lease.lua"));
 
 /// All of them.
-pub(super) static ALL: [&Script; 9] =
-    [&DECIDE, &RESTORE, &SETTLE, &PENALIZE, &PERMITS, &HEARTBEAT, &METER, &EXPORT, &LEASE];
+pub(super) static ALL: [&Script; 10] = [
+    &DECIDE,
+    &DECIDE_QUOTAS,
+    &RESTORE,
+    &SETTLE,
+    &PENALIZE,
+    &PERMITS,
+    &HEARTBEAT,
+    &METER,
+    &EXPORT,
+    &LEASE,
+];
 
 /// A script.
 pub(super) struct Script {

@@ -8,7 +8,7 @@ use proptest::test_runner::{Config, TestRunner};
 use redis::Value;
 use sluicegate::limit::{Check, Limit, Micros, Mode, Settlement, Timestamp, quota};
 use sluicegate::store::local::LocalStore;
-use sluicegate::store::script::{Call, Now, SETTLE_SOURCE, SOURCE, SettleCall};
+use sluicegate::store::script::{Call, Now, QUOTAS_SOURCE, SETTLE_SOURCE, SettleCall};
 
 use super::{HISTORIES, START_US, plans};
 use crate::support::policies::{Plan, calendar, check, policy, sliding_window, token_bucket};
@@ -55,7 +55,7 @@ impl Both<'_> {
         let check = self.check(cost);
         let requests = [std::slice::from_ref(&check)];
         let call = Call::new(&requests);
-        let command = call.command("EVAL", SOURCE, Now::Given(self.now));
+        let command = call.command("EVAL", QUOTAS_SOURCE, Now::Given(self.now));
         let reply: Value = command.query(&mut *self.connection.borrow_mut()).expect("it runs");
         let shared = call.answer(&reply).expect("it is well formed").decisions[0][0];
         let here = self.local.decide(std::slice::from_ref(&check), self.now, 1)[0];
