@@ -11,6 +11,7 @@
 -- Clock         microseconds, handed in by whoever calls.
 
 local concurrency = {}
+local KEPT_MS = 86400000
 
 -- The permits of `key` that count, and whether something else stands there: that counts as none.
 function concurrency.count(key, now, life)
@@ -53,5 +54,7 @@ function concurrency.hold(key, permits, foreign, now, life, spare_ms)
   redis.call('ZREMRANGEBYSCORE', key, '-inf', string.format('%d', now))
   redis.call('ZREMRANGEBYSCORE', key, '(' .. ends, '+inf')
   redis.call('ZADD', key, unpack(members))
-  redis.call('PEXPIRE', key, string.format('%d', math.ceil(life / 1000) + spare_ms))
+  -- Much longer than a life: a Redis that evicts what ends soonest would give permits away first.
+  -- Each has its own end, and of a set without members nothing stays.
+  redis.call('PEXPIRE', key, string.format('%d', math.ceil(life / 1000) + KEPT_MS + spare_ms))
 end

@@ -13,7 +13,7 @@
 -- Reply         [1] the number of the call. look: the clock in milliseconds, the number of the last
 --               batch (0 for none), the milliseconds of the first open view (0 for none), how many
 --               items are open, then the names of the pending batches. read: where to go on (0: all
---               is read), then fields and their values; one may come twice. close: "closed"; or
+--               is read), how many fields there are, then fields and their values; one may come twice. close: "closed"; or
 --               "empty", there is nothing to close; or "full", too many are pending; or
 --               "overtaken", another batch has this or a later number. acknowledge: how often it
 --               was pending.
@@ -27,8 +27,8 @@ local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
 
 if what == 'read' then
   local found = call('HSCAN', KEYS[4], ARGV[3], 'COUNT', ARGV[4])
-  local reply = { number, tonumber(found[1]) }
-  for at = 1, #found[2] do reply[at + 2] = found[2][at] end
+  local reply = { number, tonumber(found[1]), call('HLEN', KEYS[4]) }
+  for at = 1, #found[2] do reply[at + 3] = found[2][at] end
   return reply
 end
 
@@ -45,7 +45,8 @@ if what == 'look' then
   return { number, now_ms, last, from, items, unpack(call('LRANGE', KEYS[2], 0, -1)) }
 end
 
-if call('HLEN', KEYS[1]) == 0 then return { number, 'empty' } end
+-- `from` alone is no view.
+if call('HLEN', KEYS[1]) <= 1 then return { number, 'empty' } end
 if call('LLEN', KEYS[2]) >= tonumber(ARGV[5]) then return { number, 'full' } end
 if last >= tonumber(ARGV[4]) then return { number, 'overtaken' } end
 call('RENAME', KEYS[1], KEYS[4])

@@ -61,17 +61,17 @@ for at = 7, #ARGV, 4 do
   elseif not has_room(key, item) then
     full = full + times
   else
-    if key then marks[key] = marks[key] + call('ZADD', key, format('%d', now), mark) end
+    -- First what a user of Redis may lack the right to: if it fails, nothing has been written that
+    -- a call that is sent again would count twice, or not at all.
+    if counted == 0 then call('HSETNX', KEYS[1], 'from', format('%d', now_ms)) end
     if call('HINCRBY', KEYS[1], item, times) == times then items = items + 1 end
+    if key then marks[key] = marks[key] + call('ZADD', key, format('%d', now), mark) end
     counted = counted + times
   end
 end
 
 -- A second more than the span: the clock of keys and this one may be a moment apart.
 for key in pairs(marks) do call('PEXPIRE', key, format('%d', (span + 2) * 1000)) end
-if counted > 0 then
-  call('HSETNX', KEYS[1], 'from', format('%d', now_ms))
-  call('PEXPIRE', KEYS[1], ARGV[5])
-end
+if counted > 0 then call('PEXPIRE', KEYS[1], ARGV[5]) end
 call('SET', KEYS[2], format('%s %d %d %d', number, counted, known, full), 'PX', ARGV[6])
 return { tonumber(number), counted, known, full }

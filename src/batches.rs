@@ -72,8 +72,8 @@ pub fn export(config: &Config, meter: &str) -> Result<Export, String> {
         for name in standing.pending {
             if let Some(batch) = redis.read(meter, Some(&name)).await? {
                 export.lines.push(document(meter, &name, &batch));
-            } else {
-                redis.acknowledge(meter, &name).await?;
+            } else if redis.acknowledge(meter, &name).await? {
+                // Nobody else has acknowledged it meanwhile.
                 export.dropped.push(name);
             }
         }

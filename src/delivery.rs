@@ -154,8 +154,9 @@ impl Delivery {
     /// Hands a batch over. False if the next one has to wait.
     async fn deliver(&self, push: &Push, name: &str) -> Result<bool, Fault> {
         let Some(batch) = self.redis.read(&push.meter, Some(name)).await? else {
-            tracing::error!(meter = push.meter, batch = name, "Redis has dropped this batch");
-            self.redis.acknowledge(&push.meter, name).await?;
+            if self.redis.acknowledge(&push.meter, name).await? {
+                tracing::error!(meter = push.meter, batch = name, "Redis has dropped this batch");
+            }
             return Ok(true);
         };
         let body = document(&push.meter, name, &batch);

@@ -56,6 +56,9 @@ def serve(database, address):
     expected = "Bearer " + os.environ["VIEWS_TOKEN"]
 
     class Handler(BaseHTTPRequestHandler):
+        # A connection that says nothing must not keep the next batch waiting.
+        timeout = 20
+
         def do_POST(self):
             given = self.headers.get("authorization", "")
             length = int(self.headers.get("content-length", 0))

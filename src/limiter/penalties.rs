@@ -8,7 +8,7 @@ use tokio::time::sleep;
 
 use super::Limiter;
 use crate::limit::decision::Ruling;
-use crate::limit::{Check, Clock, Limit, State, Verdict};
+use crate::limit::{Check, Clock, Decision, Limit, Micros, Retry, Standing, State, Verdict};
 use crate::store::denials::{Denials, Sum};
 use crate::store::redis::FaultKind;
 use crate::store::script::Penalized;
@@ -102,9 +102,14 @@ impl<C: Clock> Limiter<C> {
     /// What comes of `sums`; nothing if that is not known.
     async fn tell(&self, sums: &[Sum]) -> Option<Penalized> {
         let Some(shared) = &self.shared else { return Some(self.local.penalize(sums, self.now())) };
+        let sent = self.clock.now();
         match shared.redis.penalize(sums).await {
             Ok(answer) => {
                 self.local.learn(&Sum::bans(sums), &answer.standings, answer.now);
+                for (sum, standing) in sums.iter().zip(&answer.standings) {
+                    // Else a remembered denial of the policy would hide the ban from this gateway.
+                    shared.deny_cache.remember(&sum.ban, denial_by(standing), sent);
+                }
                 Some(answer)
             }
             Err(fault) if fault.kind() == FaultKind::Away => {
@@ -114,4 +119,11 @@ impl<C: Clock> Limiter<C> {
             Err(_) => None,
         }
     }
+}
+
+/// The decision of a ban that stands so; [`Retry::Now`] if it has ended.
+fn denial_by(standing: &Standing) -> Decision {
+    let wait = standing.retry_after(1).unwrap_or(Micros::ZERO);
+    let retry = if wait > Micros::ZERO { Retry::After(wait) } else { Retry::Now };
+    Decision { retry, reset_after: wait, ..Decision::without_state(false) }
 }

@@ -146,6 +146,11 @@ impl Partition {
         &self.0
     }
 
+    /// Whether different clients have different keys, and nobody that of another.
+    pub fn divides_clients(&self) -> bool {
+        self.0.iter().any(|word| matches!(word, Word::Ip | Word::User))
+    }
+
     /// Whether the address alone divides the quota.
     pub fn by_address_alone(&self) -> bool {
         self.0 == [Word::Ip]

@@ -2,7 +2,7 @@
 //! the shared store nothing but one entry in one call a second.
 //!
 //! Bounded: when there are too many keys, those that were denied only once are given up first, and
-//! if there are none a new key is not taken. Both are counted. Who hammers is neither.
+//! if there are none a new key is not taken, until others have been told. Both are counted.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -233,3 +233,34 @@ fn a_reload_acts_on_the_bans_that_are_there() {
 fn field<'a>(response: &'a Response, name: &str) -> &'a str {
     response.headers()[name].to_str().expect("text")
 }
+
+/// The gateway that makes a ban meets it at once, however long it remembers the policy's denial.
+#[test]
+fn a_remembered_denial_does_not_hide_a_ban() {
+    let (redis, app) = (RedisServer::start(), App::start());
+    let config = config(&app, "denials = 3\nwithin = \"1m\"\nban = \"10h\"\nban_max = \"10h\"", "");
+    let store = format!("{PATIENT}\ndeny_cache = \"60s\"");
+    let gateway = Gateway::with_redis(&redis, &store, &config);
+    assert_eq!(ask(&gateway, "a", "/").status(), 200);
+    hammer(&gateway, "a", 3);
+    wait_until("the ban", || bans(&gateway) == 1.0);
+    assert!(is_banned(&gateway, "a"));
+}
+
+#[test]
+fn who_could_have_others_banned_is_warned_of() {
+    use sluicegate::config::Config;
+
+    let warnings = |partition: &str| {
+        let text = format!(
+            "[upstreams.app]\nservers = [\"127.0.0.1:1\"]\n[[routes]]\npath = \"/**\"\n\
+             upstream = \"app\"\n[policies.p]\nquota = 1\nwindow = \"1h\"\n\
+             partition = {partition}\n[policies.p.penalty]\n{HOUR}\n\
+             [[rules]]\npath = \"/**\"\npolicies = [\"p\"]\n"
+        );
+        let (_, warnings) = Config::parse(&text, "test", &|_| None, 0).expect("it is valid");
+        warnings.iter().filter(|one| one.to_string().contains("others banned")).count()
+    };
+    assert_eq!([warnings("[]"), warnings("[\"route\"]"), warnings("[\"query:user\"]")], [1, 1, 1]);
+    assert_eq!([warnings("[\"ip\"]"), warnings("[\"ip\", \"route\"]")], [0, 0]);
+}

@@ -59,7 +59,13 @@ fn policy(
     let failures = failures::failures(&mut section, held);
     let written = limit.as_ref().map(|(_, written)| written.clone());
     let differing = variants::differing(&mut section, written, &partition, sources);
-    let ban = penalty::penalty(section.table("penalty"));
+    let bans = section.table("penalty");
+    if bans.is_there() && !partition.divides_clients() {
+        let mistake = Mistake::new("one client can have others banned")
+            .help("add `ip` or `user` to the `partition`: a ban concerns a partition key");
+        section.reader().warn(bans.span(), mistake);
+    }
+    let ban = penalty::penalty(bans);
     section.finish();
     let meaning = limit.map(|((limit, periods), _)| {
         let policy = Policy {

@@ -90,21 +90,25 @@ impl RedisStore {
         Ok(Closed::Closed)
     }
 
-    /// The content of a batch, or of what is open; `None` if Redis has dropped it. It is read bit by
+    /// The content of a batch, or of what is open; `None` if it is gone: acknowledged meanwhile, or
+    /// dropped by Redis. It is read bit by
     /// bit, so that decisions have their turn.
     pub async fn read(&self, meter: &str, name: Option<&str>) -> Result<Option<Batch>, Fault> {
         let (mut batch, mut cursor) = (Batch::default(), 0);
         loop {
             let words = ["read".to_owned(), cursor.to_string(), READ_AT_ONCE.to_string()];
             let parts = self.export(meter, Some(name.unwrap_or_default()), &words).await?;
-            let (next, fields) = parts.split_first().ok_or_else(Fault::malformed)?;
+            let [next, all, fields @ ..] = parts.as_slice() else { return Err(Fault::malformed()) };
             for field in fields.chunks(2) {
                 batch.take(field).ok_or_else(Fault::malformed)?;
             }
             cursor = unsigned(next).ok_or_else(Fault::malformed)?;
-            if cursor == 0 {
-                return Ok((batch.from_ms > 0).then_some(batch));
+            if cursor > 0 {
+                continue;
             }
+            // What is open goes on; a batch that is smaller now is gone, and this a part of it.
+            let is_whole = name.is_none() || unsigned(all) == Some(batch.fields());
+            return Ok((batch.from_ms > 0 && is_whole).then_some(batch));
         }
     }
 
@@ -193,6 +197,12 @@ impl Batch {
     /// The views of all items.
     pub fn views(&self) -> u64 {
         self.counts.values().sum()
+    }
+
+    /// How many fields Redis has of it.
+    fn fields(&self) -> u64 {
+        let moments = u64::from(self.from_ms > 0) + u64::from(self.until_ms > 0);
+        self.counts.len() as u64 + moments
     }
 
     /// Takes a field and its value; one that is there already is the same.

@@ -244,3 +244,36 @@ fn a_missing_right_for_meters_is_named_and_limits_go_on() {
     assert_eq!([gateway.get("/").status(), gateway.get("/").status()], [200, 429]);
     assert_eq!(gateway.metric("sluicegate_decisions_total", &["provenance=\"redis\""]), 3.0);
 }
+
+/// Without one of the rights of meters views wait; none is counted twice or lost when it is there.
+#[test]
+fn a_view_that_waits_for_a_right_counts_once() {
+    for right in ["hincrby", "hsetnx", "hlen"] {
+        for unique in ["ip", "none"] {
+            let more = documented_for_meters();
+            let (redis, url) = redis_with_user(&more);
+            set_user(&redis, &["sluicegate", &format!("-{right}")]);
+            let meter = format!(
+                "[meters.views]\npaths = [\"/**\"]\nunique_by = \"{unique}\"\nexport = \"pull\"\n"
+            );
+            let gateway = gateway(&App::start(), &url, &meter);
+            gateway.wait_for_store("up");
+            assert_eq!(gateway.get("/story").status(), 200);
+            let tried = || -> u64 {
+                let stats: String = redis.command(&["INFO", "errorstats"]);
+                let lines = stats.lines().filter(|line| line.starts_with("errorstat_"));
+                let others = lines.filter(|line| !line.starts_with("errorstat_NOSCRIPT"));
+                let counts = others.filter_map(|line| line.trim().rsplit('=').next());
+                counts.map(|count| count.parse::<u64>().expect("a number")).sum()
+            };
+            wait_until("it to be tried in vain, twice", || tried() >= 2);
+            set_user(&redis, &["sluicegate", &format!("+{right}")]);
+            let count =
+                || -> Option<u64> { redis.command(&["HGET", "sg:{meter:views}:open", "/story"]) };
+            wait_until("the view to be counted", || count().is_some());
+            let counted = || gateway.metric("sluicegate_meter_views_total", &[]);
+            wait_until("it to be told of", || counted() == 1.0);
+            assert_eq!(count(), Some(1), "without {right}, {unique}");
+        }
+    }
+}

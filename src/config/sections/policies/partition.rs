@@ -23,8 +23,7 @@ pub(super) fn partition(section: &mut Section<'_>, has_user: bool) -> Partition 
     let span = list.span.clone();
     let partition = Partition::new(list.into_values());
     let words = partition.words();
-    let divides = words.iter().any(|word| matches!(word, Word::Ip | Word::User));
-    if complete && !divides && words.iter().any(Word::chosen_by_client) {
+    if complete && !partition.divides_clients() && words.iter().any(Word::chosen_by_client) {
         let mistake = Mistake::new("a client can have as many quotas as it likes")
             .help("add `ip` or `user`: the other words are the client's to choose");
         section.reader().warn(&span, mistake);
