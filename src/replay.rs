@@ -14,6 +14,7 @@ mod lacks;
 mod memory;
 mod moment;
 mod options;
+mod places;
 mod progress;
 mod report;
 mod source;
@@ -22,7 +23,7 @@ mod trial;
 mod verdicts;
 
 use std::cell::Cell;
-use std::fs::File;
+use std::fs;
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -34,6 +35,7 @@ use entry::{Entry, Unreadable};
 pub use format::Format;
 use format::Lines;
 pub use options::{Options, Output};
+use places::Places;
 use progress::Progress;
 use report::{Bad, Read, Report};
 use source::{LINE_MAX, Line, STDIN, Source};
@@ -61,20 +63,13 @@ struct Replay {
 pub fn run(config: &Config, options: &Options) -> Result<(), String> {
     let clock = SystemClock::start();
     let started = clock.now();
-    let verdicts = options
-        .verdicts
-        .as_deref()
-        .map(|path| Verdicts::create(path).map_err(|error| failed("write", path, &error)));
-    // Before hours of reading: can it be written at all?
-    let out = options.out.as_deref().map(|path| {
-        File::create(path).map(|file| (path, file)).map_err(|error| failed("write", path, &error))
-    });
-    let (verdicts, out) = (verdicts.transpose()?, out.transpose()?);
     let standard = [PathBuf::from(STDIN)];
     let files = if options.files.is_empty() { &standard[..] } else { &options.files };
+    let trial = Trial::new(config)?;
+    let verdicts = prepare(options, files)?;
     let bytes = Rc::new(Cell::new(0));
     let mut replay = Replay {
-        trial: Trial::new(config)?,
+        trial,
         entry: Entry::new(),
         read: Vec::new(),
         bad: Vec::new(),
@@ -91,22 +86,47 @@ pub fn run(config: &Config, options: &Options) -> Result<(), String> {
     }
     drop(progress);
     let took = clock.now().since(started);
-    let report = Report::new(config, trial, read, bad, took, options.top);
+    let report = Report::new(config, trial, read, bad, took, options.top)?;
     let text = match options.output {
         Output::Text => report::text::write(&report),
         Output::Json => report::json::write(&report),
         Output::Html => report::page::write(&report)?,
     };
-    let Some((path, mut file)) = out else {
-        // A reader that has gone away is no failure.
-        let _ = io::stdout().write_all(text.as_bytes());
-        return Ok(());
-    };
-    file.write_all(text.as_bytes()).map_err(|error| failed("write", path, &error))
+    match &options.out {
+        Some(path) => fs::write(path, text).map_err(|error| failed("write", path, &error)),
+        None => print(&text),
+    }
+}
+
+/// Looks at all files before one is created, and begins that of the verdicts.
+fn prepare(options: &Options, files: &[PathBuf]) -> Result<Option<Verdicts>, String> {
+    let places = Places::of(files)?;
+    let (out, path) = (options.out.as_deref(), options.verdicts.as_deref());
+    places.keep(out, path)?;
+    // Before hours of reading: can it be written at all?
+    if let Some(out) = out {
+        places::writable(out).map_err(|error| failed("write", out, &error))?;
+    }
+    let Some(path) = path else { return Ok(None) };
+    let verdicts = Verdicts::create(path).map_err(|error| failed("write", path, &error))?;
+    // Which of them are one file, some only tell when it is there.
+    places.keep(out, Some(path))?;
+    Ok(Some(verdicts))
+}
+
+/// Writes to standard output. A reader that has gone away is no failure.
+fn print(text: &str) -> Result<(), String> {
+    let mut output = io::stdout().lock();
+    match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(format!("cannot write the report to standard output: {error}"))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn failed(what: &str, path: &Path, error: &io::Error) -> String {
-    format!("cannot {what} `{}`: {error}", path.display())
+    format!("cannot {what} `{}`: {error}", places::shown(path))
 }
 
 // === impl Replay ===
@@ -172,7 +192,7 @@ impl Replay {
 
 /// Why a file ends before its end.
 fn cut_short(read: &Read, error: &io::Error) -> String {
-    let Read { name, lines, .. } = read;
+    let (name, lines) = (read.name.escape_debug(), read.lines);
     match error.kind() {
         ErrorKind::UnexpectedEof => {
             format!("{name}: the gzip data ends too early, after {lines} lines")

@@ -32,7 +32,7 @@ struct Run {
     units: u64,
 }
 
-/// The smallest quota that is enough.
+/// A quota that is enough: the smallest, where all requests cost the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Proposal {
     /// The quota.
@@ -79,21 +79,34 @@ impl Alone {
         self.events.len() as u64
     }
 
-    /// The smallest quota that denies at most one check of a hundred; `None` if nothing was asked,
-    /// or no quota does.
+    /// The smallest quota found that denies at most one check of a hundred; `None` if nothing was
+    /// asked, or no quota does. Where costs differ there may be a smaller one: a quota that has
+    /// room for one dear request may deny several cheap ones for it. It is never more than the
+    /// limit's own if that is enough.
     pub(super) fn propose(&self) -> Option<Proposal> {
         if self.events.is_empty() {
             return None;
         }
-        let mut low = 0;
+        let own = self.limit.units();
+        let (mut low, mut below_own, mut found) = (0, 0, None);
         for units in round_numbers() {
             match self.enough(units) {
-                Ok(true) => return self.between(low, units),
+                Ok(true) => {
+                    found = self.between(low, units);
+                    break;
+                }
                 Ok(false) => low = units,
                 Err(_) => {}
             }
+            if low < own {
+                below_own = low;
+            }
         }
-        None
+        let better = found.is_none_or(|found| own < found.units);
+        if better && self.enough(own).is_ok_and(|enough| enough) {
+            return self.between(below_own, own);
+        }
+        found
     }
 
     /// The smallest that is enough above `low`, which is not, up to `high`, which is.
@@ -259,6 +272,23 @@ mod tests {
         assert!(step > 1 && asked.enough(units).unwrap(), "{units} by {step}");
         assert!(!asked.enough(units - step).unwrap());
         assert_eq!(denied, over(units));
+    }
+
+    #[test]
+    fn where_costs_differ_the_own_quota_is_not_too_small_if_it_is_enough() {
+        // 250 has no room for the dear one, 251 has, and then none for 250 cheap ones.
+        let at = Timestamp::from_micros(1_763_000_000_000_000);
+        let event = |key, taken| Event { key, at, taken, cost: taken };
+        let dear = std::iter::once(event(1, 251)).chain((0..250).map(|_| event(1, 1)));
+        let others = (0..1_000).map(|place| event(2 + place, 1));
+        let all: Vec<Event> = dear.chain(others).collect();
+        let quota = Quota::new(250, Micros::SECOND).unwrap();
+        let limit = Limit::SlidingWindow(SlidingWindow::new(quota, 64).unwrap());
+        let alone = Alone::new(limit, None, Events { all, one_in: 1, beginning: false });
+        assert!(!alone.enough(260).unwrap(), "or this test tries nothing");
+        let Proposal { units, denied, step, .. } = alone.propose().unwrap();
+        assert!(units <= 250 && denied * 100 <= alone.asked(), "{units}");
+        assert!(!alone.enough(units - step).unwrap());
     }
 
     #[test]

@@ -37,9 +37,10 @@ impl Reader {
         entry.peer = text_address(peer)
             .ok_or(Unreadable("it does not begin with the address of a client"))?;
         let _ident = rest.word();
-        let user = rest.until(*b" [").ok_or(Unreadable("there is no time in brackets"))?;
+        let (user, time) = rest.user_and_time().ok_or(Unreadable(
+            "there is no user with a time in brackets before a request line in quotes",
+        ))?;
         entry.user(user);
-        let time = rest.until(*b"] ").ok_or(Unreadable("the time in brackets does not end"))?;
         entry.time = moment::common(time)
             .ok_or(Unreadable("the time is not as in `10/Oct/2000:13:55:36 -0700`"))?;
         self.quoted(&mut rest).ok_or(Unreadable("there is no request line in quotes"))?;
@@ -101,12 +102,14 @@ impl<'a> Rest<'a> {
         word
     }
 
-    /// What stands before `mark`.
-    fn until(&mut self, mark: [u8; 2]) -> Option<&'a [u8]> {
-        let at = self.0.windows(2).position(|pair| pair == mark)?;
-        let before = &self.0[..at];
-        self.0 = &self.0[at + 2..];
-        Some(before)
+    /// What stands before the time, and the time in its brackets. A user may have blanks and
+    /// brackets in its name, but no quote that is not escaped.
+    fn user_and_time(&mut self) -> Option<(&'a [u8], &'a [u8])> {
+        let end = self.0.windows(3).position(|mark| mark == b"] \"")?;
+        let start = self.0[..end].windows(2).rposition(|mark| mark == b" [")?;
+        let (user, time) = (&self.0[..start], &self.0[start + 2..end]);
+        self.0 = &self.0[end + 2..];
+        Some((user, time))
     }
 }
 
@@ -153,6 +156,15 @@ mod tests {
         assert!(!entry.head.headers.contains_key(REFERER));
         assert_eq!((entry.user.as_slice(), entry.status), (&b"ann lee"[..], Some(404)));
         assert_eq!(entry.peer.to_string(), "2001:db8::1");
+    }
+
+    #[test]
+    fn a_user_with_brackets_in_its_name_hides_no_request() {
+        for user in ["a [b", "[", " [", "a] [b] ", "x [10/Oct/2000:13:55:36 -0700] \\\""] {
+            let line = START.replace("ann lee", user) + "\"GET /a HTTP/1.1\" 200 2";
+            let (_, entry) = read(line.as_bytes()).unwrap();
+            assert_eq!((entry.user.as_slice(), entry.head.uri.path()), (user.as_bytes(), "/a"));
+        }
     }
 
     #[test]

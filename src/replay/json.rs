@@ -8,7 +8,8 @@ mod visit;
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-use http::{HeaderName, Method};
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::{HeaderName, HeaderValue, Method};
 use serde::Deserializer as _;
 
 use super::entry::{Entry, Unreadable, address};
@@ -177,6 +178,14 @@ impl<'e, 'de> Found<'e, 'de> {
         entry.time = self.time.value().ok_or(Unreadable("it has no time that can be read"))?;
         entry.status = self.status.value();
         entry.size = self.size.value();
+        // The gateway takes the cost of a body beforehand where the request tells its length.
+        let headers = &mut entry.head.headers;
+        if let Some(size) = entry.size
+            && !headers.contains_key(CONTENT_LENGTH)
+            && !headers.contains_key(TRANSFER_ENCODING)
+        {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(size));
+        }
         entry.user(self.user.value().unwrap_or_default().as_bytes());
         if let Some(host) = self.host.value() {
             entry.host(host.as_bytes());
@@ -319,6 +328,19 @@ mod tests {
         assert_eq!(undebugged(&hostile.escape_debug().to_string()), hostile);
         assert_eq!(undebugged("/a\\"), "/a\\");
         assert_eq!(undebugged("/a\\u{zz}"), "/au{zz}");
+    }
+
+    #[test]
+    fn the_size_of_a_body_is_its_length_unless_the_request_says_otherwise() {
+        let length = |more: &str| {
+            let line = format!(r#"{{"ip":"192.0.2.1","ts":1,"request":"PUT /"{more}}}"#);
+            let entry = read_one(&line).unwrap();
+            entry.head.headers.get(CONTENT_LENGTH).map(|value| value.to_str().unwrap().to_owned())
+        };
+        assert_eq!(length(r#","bytes_in":300"#).as_deref(), Some("300"));
+        assert_eq!(length(r#","bytes_in":300,"http_content_length":"7""#).as_deref(), Some("7"));
+        assert_eq!(length(r#","bytes_in":300,"http_transfer_encoding":"chunked""#), None);
+        assert_eq!(length(""), None);
     }
 
     #[test]

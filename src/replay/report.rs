@@ -115,12 +115,12 @@ impl Report {
         bad: Vec<Bad>,
         took: Micros,
         top: usize,
-    ) -> Self {
+    ) -> Result<Self, String> {
         let Trial { memory, books, lacks, course, counts, .. } = trial;
-        let policies = findings(config, books, &memory, top);
+        let policies = findings(config, books, &memory, top)?;
         let notes = lacks.notes();
         let (keys, forgotten) = (memory.slots().len(), memory.forgotten());
-        Self { read, bad, counts, course, keys, forgotten, policies, notes, took }
+        Ok(Self { read, bad, counts, course, keys, forgotten, policies, notes, took })
     }
 
     fn sum(&self, of: impl Fn(&Read) -> u64) -> u64 {
@@ -150,24 +150,43 @@ impl Report {
     }
 }
 
-/// What was found of all policies: each on a core of its own, as far as there are cores.
-fn findings(config: &Config, books: Vec<Book>, memory: &Memory, top: usize) -> Vec<Finding> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+/// What was found of all policies.
+fn findings(
+    config: &Config,
+    books: Vec<Book>,
+    memory: &Memory,
+    top: usize,
+) -> Result<Vec<Finding>, String> {
     let mut work: Vec<(&PartitionedPolicy, Book)> = config.policies.iter().zip(books).collect();
     // Which is noted as not replayed.
     work.retain(|(limited, _)| !matches!(limited.own.policy().limit, Limit::Concurrency(_)));
-    let mut found = Vec::new();
+    let named = work.into_iter().map(|work| (work.0.own.policy().name.as_str(), work)).collect();
+    of_each(named, |(limited, book)| Finding::new(limited, book, memory, top))
+}
+
+/// What `find` finds of each policy: each on a core of its own, as far as there are cores. A
+/// policy that cannot be counted is an error, and not missing.
+fn of_each<W: Send, F: Send>(
+    mut work: Vec<(&str, W)>,
+    find: impl Fn(W) -> F + Sync,
+) -> Result<Vec<F>, String> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let (mut found, find) = (Vec::new(), &find);
     while !work.is_empty() {
         let batch: Vec<_> = work.drain(..work.len().min(cores)).collect();
-        found.extend(std::thread::scope(|scope| {
+        let joined: Vec<_> = std::thread::scope(|scope| {
             let each: Vec<_> = batch
                 .into_iter()
-                .map(|(limited, book)| scope.spawn(|| Finding::new(limited, book, memory, top)))
+                .map(|(name, work)| (name, scope.spawn(move || find(work))))
                 .collect();
-            each.into_iter().filter_map(|one| one.join().ok()).collect::<Vec<Finding>>()
-        }));
+            each.into_iter().map(|(name, one)| (name, one.join())).collect()
+        });
+        for (name, one) in joined {
+            let broken = |_| format!("policy `{name}` cannot be reported on: counting it panicked");
+            found.push(one.map_err(broken)?);
+        }
     }
-    found
+    Ok(found)
 }
 
 fn per_second(number: u64, seconds: f64) -> f64 {
@@ -190,7 +209,8 @@ impl Bad {
 
 impl fmt::Display for Bad {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: this line cannot be read: {}", self.file, self.line, self.why)?;
+        let file = self.file.escape_debug();
+        write!(f, "{file}:{}: this line cannot be read: {}", self.line, self.why)?;
         if self.text.is_empty() { Ok(()) } else { write!(f, "\n  {}", self.text) }
     }
 }
@@ -263,5 +283,19 @@ impl Tried {
         let proposal = alone.propose();
         let curve = alone.curve(proposal.map(|proposal| proposal.units));
         Self { proposal, curve, asked: alone.asked(), one_in, beginning }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_policy_that_cannot_be_counted_is_no_policy_that_is_not_there() {
+        let work = || (0..40).map(|number| ("p", number)).collect();
+        let all: Vec<u32> = of_each(work(), |number: u32| number).unwrap();
+        assert_eq!(all, (0..40).collect::<Vec<u32>>());
+        let broken = of_each(work(), |number: u32| assert_ne!(number, 17));
+        assert!(broken.unwrap_err().contains("policy `p`"));
     }
 }

@@ -3,6 +3,7 @@
 mod facts;
 mod formats;
 mod hostile;
+mod outputs;
 mod proposal;
 mod requests;
 mod servers;

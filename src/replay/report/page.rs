@@ -95,7 +95,7 @@ fn policy(finding: &Finding) -> Result<Value, String> {
         keys => finding.keys,
         keys_denied => finding.keys_denied,
         used => used,
-        enough => enough(finding),
+        enough => enough(&finding.trial),
         top => top,
         charts => charts,
     })

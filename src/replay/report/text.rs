@@ -2,7 +2,7 @@
 
 use std::fmt::{Display, Write as _};
 
-use super::{Finding, Report, share};
+use super::{Finding, Report, Tried, share};
 use crate::replay::moment;
 
 /// Width of the first column.
@@ -16,8 +16,8 @@ pub(in crate::replay) fn write(report: &Report) -> String {
     let mut lines = Lines(String::new());
     let counts = &report.counts;
     for read in &report.read {
-        let (lines_read, format) = (read.lines, read.format);
-        lines.line("read", format_args!("{} ({format}): {lines_read} lines", read.name));
+        let (name, lines_read, format) = (read.name.escape_debug(), read.lines, read.format);
+        lines.line("read", format_args!("{name} ({format}): {lines_read} lines"));
     }
     if let Some((first, last)) = report.course.span {
         let (first, last) = (moment::written(first), moment::written(last));
@@ -71,7 +71,7 @@ fn troubles(lines: &mut Lines, report: &Report) {
     if unreadable > 0 {
         lines.line("unreadable", format_args!("{unreadable} lines; the first:"));
         for bad in &report.bad {
-            lines.line("", format_args!("{}:{}: {}", bad.file, bad.line, bad.why));
+            lines.line("", format_args!("{}:{}: {}", bad.file.escape_debug(), bad.line, bad.why));
         }
     }
     if report.course.late > 0 {
@@ -115,7 +115,7 @@ fn policy(lines: &mut Lines, finding: &Finding) {
             format_args!("{median} by half of them at most, {p99} by 99 of 100, {most} by any"),
         );
     }
-    lines.line("enough", enough(finding));
+    lines.line("enough", enough(&finding.trial));
     for (place, top) in finding.top.iter().enumerate() {
         let label = if place == 0 { "denied" } else { "" };
         lines.line(label, format_args!("{:>8} of {:<8} {}", top.denied, top.checked, top.name));
@@ -123,20 +123,25 @@ fn policy(lines: &mut Lines, finding: &Finding) {
 }
 
 /// Which quota would have been enough, in words.
-pub(super) fn enough(finding: &Finding) -> String {
-    let tried = &finding.trial;
+pub(super) fn enough(tried: &Tried) -> String {
     let Some(proposal) = &tried.proposal else {
-        return "no quota that can be counted exactly".to_owned();
+        let none = if tried.asked == 0 {
+            "not known: nobody asked who has no quota of their own"
+        } else if tried.curve.is_empty() {
+            "no quota that can be counted exactly"
+        } else {
+            "no quota: each that was tried denies more than 1%"
+        };
+        return none.to_owned();
     };
     let mut text = format!("quota = {}", proposal.units);
     if let Some(burst) = proposal.burst {
         let _ = write!(text, ", burst = {burst}");
     }
-    let _ = write!(
-        text,
-        ": alone it denies {}, and a smaller one more than 1%",
-        percent(proposal.denied, tried.asked)
-    );
+    let _ = write!(text, ": alone it denies {}", percent(proposal.denied, tried.asked));
+    if proposal.step == 1 && proposal.units > 1 {
+        text.push_str(", and one unit less more than 1%");
+    }
     if tried.one_in > 1 {
         let _ = write!(text, " (by one of {} clients)", tried.one_in);
     }
@@ -150,7 +155,8 @@ pub(super) fn enough(finding: &Finding) -> String {
 pub(super) fn percent(part: u64, whole: u64) -> String {
     let percent = share(part, whole) * 100.0;
     let digits = if percent == 0.0 || percent >= 10.0 { 0 } else { 2 };
-    format!("{percent:.digits$}%")
+    let text = format!("{percent:.digits$}%");
+    if text == "0.00%" { "<0.01%".to_owned() } else { text }
 }
 
 // === impl Lines ===
@@ -159,5 +165,34 @@ impl Lines {
     fn line(&mut self, label: &str, text: impl Display) {
         // Writing to a string cannot fail.
         let _ = writeln!(self.0, "{label:LABEL$} {text}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Point, Proposal};
+    use super::*;
+
+    #[test]
+    fn a_small_share_is_not_none() {
+        let shares =
+            [(0, 9), (1, 1_000_000), (1, 10_000), (1, 8), (9, 9)].map(|(a, b)| percent(a, b));
+        assert_eq!(shares, ["0%", "<0.01%", "0.01%", "12%", "100%"]);
+    }
+
+    #[test]
+    fn what_is_enough_says_no_more_than_was_found() {
+        let tried = |step: Option<u64>, curve: Vec<Point>, asked: u64| {
+            let proposal = step.map(|step| Proposal { units: 500, burst: None, denied: 0, step });
+            enough(&Tried { proposal, curve, asked, one_in: 1, beginning: false })
+        };
+        assert!(
+            tried(Some(1), Vec::new(), 9).ends_with("denies 0%, and one unit less more than 1%")
+        );
+        assert!(tried(Some(100), Vec::new(), 9).ends_with("denies 0%"));
+        assert!(tried(None, Vec::new(), 9).contains("can be counted exactly"));
+        let point = Point { units: 1, denied: 9 };
+        assert!(tried(None, vec![point], 9).contains("each that was tried denies more than 1%"));
+        assert!(tried(None, vec![point], 0).starts_with("not known"));
     }
 }
