@@ -13,10 +13,10 @@
 -- Reply         [1] the number of the call. look: the clock in milliseconds, the number of the last
 --               batch (0 for none), the milliseconds of the first open view (0 for none), how many
 --               items are open, then the names of the pending batches. read: where to go on (0: all
---               is read), how many fields there are, then fields and their values; one may come twice. close: "closed"; or
---               "empty", there is nothing to close; or "full", too many are pending; or
---               "overtaken", another batch has this or a later number. acknowledge: how often it
---               was pending.
+--               is read), how many fields there are, then fields and their values; one may come
+--               twice. close: "closed"; or "empty", there is nothing to close; or "full", too many
+--               are pending; or "overtaken", another batch has this or a later number. acknowledge:
+--               how often it was pending.
 -- Atomicity     one call. A view is in one batch, and a batch never changes.
 -- Clock         Redis' TIME, read once.
 

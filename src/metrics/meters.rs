@@ -1,8 +1,8 @@
 //! The series of meters, brought over from what counts at each scrape.
 
-use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry};
+use prometheus::{IntCounterVec, IntGaugeVec, Registry};
 
-use super::series::{counters, full};
+use super::series::{counters, gauges};
 
 /// What became of the views and batches of a meter, as it stands at a scrape.
 #[derive(Clone, Debug)]
@@ -49,11 +49,13 @@ impl MeterSeries {
                 registry,
                 "meter_waiting_views",
                 "Views of this gateway that Redis has not counted yet.",
+                &["meter"],
             )?,
             pending: gauges(
                 registry,
                 "meter_pending_batches",
                 "Batches of each meter that wait to be acknowledged, as this gateway last looked.",
+                &["meter"],
             )?,
         })
     }
@@ -74,10 +76,4 @@ impl MeterSeries {
             self.pending.with_label_values(&[meter]).set(gauge(reading.pending));
         }
     }
-}
-
-fn gauges(registry: &Registry, name: &str, help: &str) -> Result<IntGaugeVec, prometheus::Error> {
-    let gauges = IntGaugeVec::new(Opts::new(full(name), help), &["meter"])?;
-    registry.register(Box::new(gauges.clone()))?;
-    Ok(gauges)
 }

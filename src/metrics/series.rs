@@ -70,7 +70,7 @@ pub(super) fn histogram(
     Ok(histogram)
 }
 
-pub(super) fn full(name: &str) -> String {
+fn full(name: &str) -> String {
     format!("sluicegate_{name}")
 }
 

@@ -59,7 +59,7 @@ impl Context {
     /// Settles what the request has cost in the end, if that has not been done.
     pub(super) fn settle(&mut self, proxy: &Proxy, status: Option<u16>) {
         if let Some((tab, verdict)) = self.tab.take().zip(self.verdict.as_mut()) {
-            tab.settle(proxy, status, verdict);
+            tab.settle(proxy, &self.state, status, verdict);
         }
     }
 

@@ -1,11 +1,12 @@
 //! The tab of a request: what it still has to pay, or gets back, when it is over.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName};
 use pingora_http::ResponseHeader;
 
-use super::Proxy;
+use super::{Proxy, State};
 use crate::limit::decision::Outcome;
 use crate::limit::{Check, Micros, Settlement, Verdict};
 use crate::rules::Demand;
@@ -59,10 +60,18 @@ impl Tab {
         !self.bill.waits_for_body(&self.said)
     }
 
-    /// Settles, as far as `verdict` has taken anything, and brings its numbers up to date. Policies
-    /// are those of `proxy` as it is now: a window may be longer than when the request came.
-    pub(super) fn settle(self, proxy: &Proxy, status: Option<u16>, verdict: &mut Verdict) {
+    /// Settles, as far as `verdict` has taken anything, and brings its numbers up to date. If the
+    /// configuration is no longer `came_with`, policies are those of now: a window may be longer than
+    /// when the request came.
+    pub(super) fn settle(
+        self,
+        proxy: &Proxy,
+        came_with: &Arc<State>,
+        status: Option<u16>,
+        verdict: &mut Verdict,
+    ) {
         let state = proxy.state.load();
+        let reloaded = !Arc::ptr_eq(&state, came_with);
         let ended = Ended { status, headers: Some(&self.said), body: self.body };
         for (place, cost) in self.bill.costs(&ended) {
             let taken = verdict.outcomes.iter_mut().find(|outcome| outcome.check == place);
@@ -70,7 +79,8 @@ impl Tab {
             let Some(receipt) = outcome.decision.receipt else { continue };
             update(outcome, check.cost, cost);
             let mut check = check.clone();
-            if let Some(policy) = state.rules.renewed(&check.policy, proxy.limiter.now()) {
+            let renewed = || state.rules.renewed(&check.policy, proxy.limiter.now());
+            if let Some(policy) = reloaded.then(renewed).flatten() {
                 check.policy = policy;
             }
             let settlement = Settlement { check, receipt, cost };

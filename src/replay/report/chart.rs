@@ -1,9 +1,12 @@
 //! Charts, as SVG that stands in a page. Nothing that a log says is written into them.
 
 use std::fmt::Display;
+use std::ops::Range;
 
+use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::{
-    AreaSeries, ChartBuilder, IntoDrawingArea as _, LineSeries, PathElement, RGBColor, SVGBackend,
+    AreaSeries, Cartesian2d, ChartBuilder, ChartContext, IntoDrawingArea as _, LineSeries,
+    PathElement, RGBColor, SVGBackend,
 };
 use plotters::style::Color as _;
 
@@ -21,6 +24,10 @@ const DENIED: RGBColor = RGBColor(0xc4, 0x3c, 0x2e);
 const GREY: RGBColor = RGBColor(0x88, 0x88, 0x88);
 /// The share that a proposed quota may deny, in percent.
 const FEW: f64 = 1.0;
+
+type Chart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
+/// What stands beside a number of an axis.
+type Label<'a> = &'a dyn Fn(&f64) -> String;
 
 /// Checks that were allowed and, on top of them, denied, over time.
 pub(super) fn over_time(finding: &Finding) -> Result<String, String> {
@@ -43,32 +50,12 @@ pub(super) fn over_time(finding: &Finding) -> Result<String, String> {
         let at = start.after(Micros::new((seconds.max(0.0) * 1e6) as u64));
         at_clock(at.as_micros(), end)
     };
-    let mut svg = String::new();
-    {
-        let root = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
-        let mut chart = ChartBuilder::on(&root)
-            .margin(MARGIN)
-            .x_label_area_size(BELOW)
-            .y_label_area_size(LEFT)
-            .build_cartesian_2d(0.0..end, 0.0..most)
-            .map_err(undrawn)?;
-        chart
-            .configure_mesh()
-            .disable_x_mesh()
-            .light_line_style(GREY.mix(0.0))
-            .x_labels(LABELS)
-            .y_labels(LABELS)
-            .x_label_formatter(&label)
-            .y_label_formatter(&|number| format!("{number:.0}"))
-            .draw()
-            .map_err(undrawn)?;
+    framed((0.0..end, 0.0..most), (&label, &|number| format!("{number:.0}")), |chart| {
         let all = AreaSeries::new(steps(|[allowed, denied]| allowed + denied), 0.0, DENIED);
         chart.draw_series(all).map_err(undrawn)?;
         let allowed = AreaSeries::new(steps(|[allowed, _]| *allowed), 0.0, ALLOWED);
-        chart.draw_series(allowed).map_err(undrawn)?;
-        root.present().map_err(undrawn)?;
-    }
-    Ok(svg)
+        chart.draw_series(allowed).map(drop).map_err(undrawn)
+    })
 }
 
 /// The share of checks that a quota denies, by quota.
@@ -80,6 +67,24 @@ pub(super) fn curve(finding: &Finding) -> Result<String, String> {
     let from = points.first().map_or(0.0, |(units, _)| *units);
     let to = points.last().map_or(1.0, |(units, _)| *units).max(from + 1.0);
     let most = points.iter().map(|(_, percent)| *percent).fold(FEW * 2.0, f64::max) * 1.05;
+    let percents = |percent: &f64| format!("{percent:.1}%");
+    framed((from..to, 0.0..most), (&|units| format!("{units:.0}"), &percents), |chart| {
+        let line = |points: Vec<(f64, f64)>, color: RGBColor| PathElement::new(points, color);
+        let own = finding.quota as f64;
+        let marks =
+            [line(vec![(from, FEW), (to, FEW)], GREY), line(vec![(own, 0.0), (own, most)], GREY)];
+        chart.draw_series(marks).map_err(undrawn)?;
+        let denied = LineSeries::new(points, DENIED.stroke_width(2));
+        chart.draw_series(denied).map(drop).map_err(undrawn)
+    })
+}
+
+/// A chart of this range across and up, with these labels, into which `draw` draws.
+fn framed(
+    (across, up): (Range<f64>, Range<f64>),
+    (below, left): (Label<'_>, Label<'_>),
+    draw: impl FnOnce(&mut Chart<'_, '_>) -> Result<(), String>,
+) -> Result<String, String> {
     let mut svg = String::new();
     {
         let root = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
@@ -87,7 +92,7 @@ pub(super) fn curve(finding: &Finding) -> Result<String, String> {
             .margin(MARGIN)
             .x_label_area_size(BELOW)
             .y_label_area_size(LEFT)
-            .build_cartesian_2d(from..to, 0.0..most)
+            .build_cartesian_2d(across, up)
             .map_err(undrawn)?;
         chart
             .configure_mesh()
@@ -95,17 +100,11 @@ pub(super) fn curve(finding: &Finding) -> Result<String, String> {
             .light_line_style(GREY.mix(0.0))
             .x_labels(LABELS)
             .y_labels(LABELS)
-            .x_label_formatter(&|units| format!("{units:.0}"))
-            .y_label_formatter(&|percent| format!("{percent:.1}%"))
+            .x_label_formatter(below)
+            .y_label_formatter(left)
             .draw()
             .map_err(undrawn)?;
-        let line = |points: Vec<(f64, f64)>, color: RGBColor| PathElement::new(points, color);
-        let own = finding.quota as f64;
-        let marks =
-            [line(vec![(from, FEW), (to, FEW)], GREY), line(vec![(own, 0.0), (own, most)], GREY)];
-        chart.draw_series(marks).map_err(undrawn)?;
-        let denied = LineSeries::new(points, DENIED.stroke_width(2));
-        chart.draw_series(denied).map_err(undrawn)?;
+        draw(&mut chart)?;
         root.present().map_err(undrawn)?;
     }
     Ok(svg)
