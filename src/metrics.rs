@@ -7,6 +7,7 @@
 mod limits;
 mod meters;
 mod penalties;
+mod requests;
 mod series;
 mod store;
 
@@ -23,6 +24,7 @@ use crate::limit::Verdict;
 use limits::LimitSeries;
 use meters::MeterSeries;
 use penalties::PenaltySeries;
+use requests::RequestSeries;
 use series::{catch_up, counters, gauge, histogram, seconds};
 use store::StoreSeries;
 
@@ -43,6 +45,7 @@ pub struct Metrics {
     registry: Registry,
     limits: LimitSeries,
     penalties: PenaltySeries,
+    read: RequestSeries,
     requests: IntCounterVec,
     request_duration: Histogram,
     added_latency: Histogram,
@@ -102,6 +105,7 @@ impl Metrics {
         let metrics = Self {
             limits: LimitSeries::new(&registry)?,
             penalties: PenaltySeries::new(&registry)?,
+            read: RequestSeries::new(&registry)?,
             requests: counters(
                 &registry,
                 "requests_total",
@@ -205,6 +209,25 @@ impl Metrics {
     /// Records a request from an address that is not let in.
     pub fn turned_away(&self) {
         self.limits.turned_away.inc();
+    }
+
+    /// Records a request that has more than one reading; `reason` is one of a few words of this
+    /// program.
+    pub fn malformed(&self, reason: &'static str) {
+        self.read.malformed.with_label_values(&[reason]).inc();
+    }
+
+    /// Records header fields that were taken off a request; `reason` is one of a few words of this
+    /// program.
+    pub fn headers_dropped(&self, reason: &'static str, count: u64) {
+        if count > 0 {
+            self.read.headers_dropped.with_label_values(&[reason]).inc_by(count);
+        }
+    }
+
+    /// Records that a trusted proxy wrote an entry that is no address.
+    pub fn forwarded_unreadable(&self) {
+        self.read.forwarded_unreadable.inc();
     }
 
     /// Records a finished request.

@@ -10,6 +10,7 @@ mod context;
 mod cors;
 mod count;
 mod forward;
+mod read;
 mod record;
 mod refuse;
 mod state;
@@ -36,7 +37,6 @@ use crate::limit::{Clock, SystemClock};
 use crate::limiter::Limiter;
 use crate::metering::Metering;
 use crate::metrics::Metrics;
-use crate::request::is_plain_target;
 use crate::response::Refusal;
 use crate::rules::Enforcement;
 use crate::telemetry::Gate;
@@ -174,13 +174,10 @@ impl ProxyHttp for Phases {
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
         let peer = peer_address(session);
-        let head = session.req_header();
-        if !is_plain_target(&head.method, head.raw_path()) {
-            session.set_keepalive(None);
-            let refusal =
-                Refusal::plain(StatusCode::BAD_REQUEST, "The request target is not a path.");
+        if let Some(refusal) = read::read(self, session, ctx)? {
             return refuse::write(self, session, ctx, &refusal).await.map(|()| true);
         }
+        let head = session.req_header();
         let Some(refusal) = admit::admit(self, peer, head, ctx).await else { return Ok(false) };
         // Nothing is under way: who is refused may take his time to read why.
         ctx.permits.free();

@@ -143,7 +143,7 @@ fn grpc_head(refusal: &Refusal) -> Result<ResponseHeader> {
 fn grpc_status(refusal: &Refusal) -> &'static str {
     match refusal.status {
         _ if refusal.exceeds_quota() => "8", // RESOURCE_EXHAUSTED
-        400 | 500 => "13",                   // INTERNAL
+        400 | 417 | 500 => "13",             // INTERNAL
         401 => "16",                         // UNAUTHENTICATED
         403 => "7",                          // PERMISSION_DENIED
         404 => "12",                         // UNIMPLEMENTED
