@@ -5,6 +5,7 @@
 //! configuration, whatever clients send.
 
 mod limits;
+mod logs;
 mod meters;
 mod penalties;
 mod series;
@@ -20,7 +21,9 @@ use prometheus::{
 
 use crate::identity::Identified;
 use crate::limit::Verdict;
+use crate::telemetry::Logs;
 use limits::LimitSeries;
+use logs::LogSeries;
 use meters::MeterSeries;
 use penalties::PenaltySeries;
 use series::{catch_up, counters, gauge, histogram, seconds};
@@ -54,6 +57,7 @@ pub struct Metrics {
     local_entries: IntGauge,
     instances: IntGauge,
     meters: MeterSeries,
+    logs: LogSeries,
     /// One scrape at a time brings the store's own counters over.
     scrape: Mutex<()>,
 }
@@ -151,6 +155,7 @@ impl Metrics {
                 "Gateways that share the quotas when each decides by itself.",
             )?,
             meters: MeterSeries::new(&registry)?,
+            logs: LogSeries::new(&registry)?,
             scrape: Mutex::new(()),
             registry,
         };
@@ -186,6 +191,12 @@ impl Metrics {
     pub fn penalised(&self, reading: &PenaltyReading) {
         let _one_at_a_time = self.scrape.lock().unwrap_or_else(PoisonError::into_inner);
         self.penalties.show(reading);
+    }
+
+    /// Brings over what the logs have not shown, and how often the process has panicked.
+    pub fn logged(&self, logs: &Logs) {
+        let _one_at_a_time = self.scrape.lock().unwrap_or_else(PoisonError::into_inner);
+        self.logs.show(logs);
     }
 
     /// Records what each source of users found.
