@@ -34,6 +34,7 @@ mod memory;
 mod meters;
 mod operate;
 mod outage;
+mod panics;
 mod penalties;
 mod people;
 mod proxying;
