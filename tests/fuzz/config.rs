@@ -58,23 +58,27 @@ const WORDS: [&str; 40] = [
 
 #[test]
 fn config_is_read_or_refused() {
-    bolero::check!().with_iterations(ITERATIONS / 4).with_max_len(256).for_each(|input| {
-        let text = written(input);
-        let env = |name: &str| (name == "PASSWORD").then(|| "hunter2-secret".to_owned());
-        match Config::parse(&text, "gateway.toml", &env, 1) {
-            Ok((config, warnings)) => {
-                assert!(warnings.iter().all(|problem| problem.severity() == Severity::Warning));
-                warnings.iter().for_each(|problem| stands_in(problem, &text));
-                assert!(!format!("{config:?}").contains("hunter2"), "{text:?}");
-            }
-            Err(problems) => {
-                let errors = problems.iter().filter(|one| one.severity() == Severity::Error);
-                assert!(errors.count() > 0, "refused for no reason: {text:?}");
-                problems.iter().for_each(|problem| stands_in(problem, &text));
-                assert!(!problems.to_string().contains("hunter2"), "{text:?}");
-            }
+    bolero::check!(name = "config")
+        .with_iterations(ITERATIONS / 4)
+        .with_max_len(256)
+        .for_each(|input| is_read_or_refused(&written(input)));
+}
+
+fn is_read_or_refused(text: &str) {
+    let env = |name: &str| (name == "PASSWORD").then(|| "hunter2-secret".to_owned());
+    match Config::parse(text, "gateway.toml", &env, 1) {
+        Ok((config, warnings)) => {
+            assert!(warnings.iter().all(|problem| problem.severity() == Severity::Warning));
+            warnings.iter().for_each(|problem| stands_in(problem, text));
+            assert!(!format!("{config:?}").contains("hunter2"), "{text:?}");
         }
-    });
+        Err(problems) => {
+            let errors = problems.iter().filter(|one| one.severity() == Severity::Error);
+            assert!(errors.count() > 0, "refused for no reason: {text:?}");
+            problems.iter().for_each(|problem| stands_in(problem, text));
+            assert!(!problems.to_string().contains("hunter2"), "{text:?}");
+        }
+    }
 }
 
 /// ASCII first: the text itself. Else a valid file with changes, four bytes each: where (two), how

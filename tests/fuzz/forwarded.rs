@@ -42,29 +42,32 @@ fn forwarded_is_believed_from_the_right() {
         ipv6_prefix: 64,
         identity: Identity::default(),
     };
-    bolero::check!().with_iterations(ITERATIONS).with_max_len(96).for_each(|input| {
-        let said = text(input, &WORDS);
-        let lines = lines(&said);
-        let [stranger, proxy]: [IpAddr; 2] =
-            ["192.0.2.1", "10.9.9.9"].map(|address| address.parse().unwrap());
-        let ignored = clients.locate(stranger, &lines);
-        assert_eq!((ignored.address, ignored.via_trusted_proxy), (stranger, false), "{said:?}");
+    bolero::check!(name = "forwarded")
+        .with_iterations(ITERATIONS)
+        .with_max_len(96)
+        .for_each(|input| is_believed_from_the_right(&clients, &text(input, &WORDS)));
+}
 
-        let found = clients.locate(proxy, &lines);
-        let address = found.address;
-        assert_eq!(address, address.to_canonical(), "{said:?}: IPv4 is IPv4 however it comes");
-        assert_eq!(found.network, network(address, 24, 64), "{said:?}");
-        assert_eq!(network(found.network, 24, 64), found.network, "{said:?}");
-        let trusted = clients.trusted_proxies.iter().any(|one| one.contains(&address));
-        if !trusted {
-            // Who stands left of him adds what he likes, and changes nothing.
-            let longer = self::lines(&format!("198.51.100.1, 10.0.0.9\n{said}"));
-            assert_eq!(clients.locate(proxy, &longer), found, "{said:?}");
-        }
-        // What no proxy of ours has added is not there.
-        let said_so = said.contains(&address.to_string()) || address == proxy;
-        assert!(said_so || spelled_otherwise(&said, address), "{said:?}: {address}");
-    });
+fn is_believed_from_the_right(clients: &Clients, said: &str) {
+    let headers = lines(said);
+    let [stranger, proxy]: [IpAddr; 2] =
+        ["192.0.2.1", "10.9.9.9"].map(|address| address.parse().unwrap());
+    let ignored = clients.locate(stranger, &headers);
+    assert_eq!((ignored.address, ignored.via_trusted_proxy), (stranger, false), "{said:?}");
+
+    let found = clients.locate(proxy, &headers);
+    let address = found.address;
+    assert_eq!(address, address.to_canonical(), "{said:?}: IPv4 is IPv4 however it comes");
+    assert_eq!(found.network, network(address, 24, 64), "{said:?}");
+    assert_eq!(network(found.network, 24, 64), found.network, "{said:?}");
+    if !clients.trusted_proxies.iter().any(|one| one.contains(&address)) {
+        // Who stands left of him adds what he likes, and changes nothing.
+        let longer = lines(&format!("198.51.100.1, 10.0.0.9\n{said}"));
+        assert_eq!(clients.locate(proxy, &longer), found, "{said:?}");
+    }
+    // What no proxy of ours has added is not there.
+    let is_said = address == proxy || said.contains(&address.to_string());
+    assert!(is_said || spelled_otherwise(said, address), "{said:?}: {address}");
 }
 
 /// The lines of a header, those that HTTP lets through.

@@ -44,7 +44,7 @@ fn keys_are_shared_by_the_same_alone() {
     let names = ["header:x-a", "header:x-b", "cookie:c", "query:q", "user", "ip"];
     let words = names.map(|name| Word::parse(name).expect("a word"));
     let partition = Partition::new(words.to_vec());
-    bolero::check!().with_iterations(ITERATIONS).with_max_len(64).for_each(|input| {
+    bolero::check!(name = "keys").with_iterations(ITERATIONS).with_max_len(64).for_each(|input| {
         let said = text(input, &WORDS);
         let mut one: Vec<String> = said.split('\n').map(str::to_owned).collect();
         let mut other = if one.len() > VALUES { one.split_off(VALUES) } else { moved(&one) };

@@ -14,7 +14,7 @@ const WORDS: [&str; 24] = [
 
 #[test]
 fn path_has_one_spelling() {
-    bolero::check!().with_iterations(ITERATIONS).with_max_len(64).for_each(|input| {
+    bolero::check!(name = "path").with_iterations(ITERATIONS).with_max_len(64).for_each(|input| {
         let path = format!("/{}", text(input, &WORDS));
         // A sign that begins no escape has no one meaning: such a request is refused before.
         if !escapes_are_whole(&path) {

@@ -12,6 +12,8 @@ use sluicegate::store::script::{Answer, Call, Misread, Now};
 use crate::ITERATIONS;
 use crate::text::text;
 
+/// Checks of the call, each of another algorithm and key.
+const CHECKS: usize = 3;
 const NOW: &str = "1763000000000000";
 /// Pieces of replies; `{n}` is the number of the call.
 const WORDS: [&str; 26] = [
@@ -61,20 +63,24 @@ fn replies_are_of_the_script_or_none() {
     let requests = [checks()];
     let requests: Vec<&[Check]> = requests.iter().map(Vec::as_slice).collect();
     let call = Call::new(&requests);
-    // Arguments: script, keys, their names, the clock, the number.
-    let number = argument(&call, 4 + requests[0].len());
-    bolero::check!().with_iterations(ITERATIONS).with_max_len(128).for_each(|input| {
-        let reply = written(input).replace("{n}", &number);
-        let Ok(reply) = redis::parse_redis_value(reply.as_bytes()) else { return };
-        match call.answer(&reply) {
-            Ok(answer) => is_verdict(&call, &reply, &answer),
-            Err(Misread::Foreign) => {
-                let Value::Array(parts) = &reply else { panic!("no reply of any call: {reply:?}") };
-                assert_ne!(parts[1], Value::Int(number.parse().unwrap()));
-            }
-            Err(Misread::Malformed) => {}
+    let number = number_of(&call);
+    bolero::check!(name = "replies")
+        .with_iterations(ITERATIONS)
+        .with_max_len(128)
+        .for_each(|input| is_of_the_script_or_none(&call, &written(input).replace("{n}", &number)));
+}
+
+fn is_of_the_script_or_none(call: &Call<'_>, reply: &str) {
+    let Ok(reply) = redis::parse_redis_value(reply.as_bytes()) else { return };
+    match call.answer(&reply) {
+        Ok(answer) => is_verdict(call, &reply, &answer),
+        Err(Misread::Foreign) => {
+            let number = number_of(call);
+            let Value::Array(parts) = &reply else { panic!("no reply of any call: {reply:?}") };
+            assert_ne!(parts[1], Value::Int(number.parse().unwrap()));
         }
-    });
+        Err(Misread::Malformed) => {}
+    }
 }
 
 /// ASCII first: the reply itself. Else one with the right head, whose rooms and values follow.
@@ -86,11 +92,11 @@ fn written(input: &[u8]) -> String {
     format!("*6\r\n:{NOW}\r\n:{{n}}\r\n$3\r\n{rooms}\r\n{values}")
 }
 
-/// An argument of the call's command.
-fn argument(call: &Call<'_>, place: usize) -> String {
+/// The number of the call: behind the script, the count of keys, the keys and the clock.
+fn number_of(call: &Call<'_>) -> String {
     let command = call.command("EVAL", "script", Now::Redis);
-    let argument = command.args_iter().nth(place);
-    let Some(Arg::Simple(bytes)) = argument else { panic!("it has none at {place}") };
+    let argument = command.args_iter().nth(4 + CHECKS);
+    let Some(Arg::Simple(bytes)) = argument else { panic!("it has a number") };
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
@@ -101,7 +107,7 @@ fn is_verdict(call: &Call<'_>, reply: &Value, answer: &Answer) {
         panic!("a verdict of {reply:?}")
     };
     assert_eq!(answer.now, Timestamp::from_micros(u64::try_from(*now).expect("a clock")));
-    assert_eq!((rooms.len(), values.len()), (3, 3), "{reply:?}");
+    assert_eq!((rooms.len(), values.len()), (CHECKS, CHECKS), "{reply:?}");
     assert!(rooms.iter().all(|digit| matches!(digit, b'0' | b'1')), "{reply:?}");
     let allowed: Vec<bool> = answer.decisions[0].iter().map(|one| one.allowed).collect();
     assert_eq!(allowed, rooms.iter().map(|digit| *digit == b'1').collect::<Vec<_>>(), "{reply:?}");
