@@ -6,6 +6,7 @@
 
 mod doors;
 mod limits;
+mod logs;
 mod meters;
 mod penalties;
 mod series;
@@ -21,8 +22,10 @@ use prometheus::{
 
 use crate::identity::Identified;
 use crate::limit::Verdict;
+use crate::telemetry::Logs;
 use doors::DoorSeries;
 use limits::LimitSeries;
+use logs::LogSeries;
 use meters::MeterSeries;
 use penalties::PenaltySeries;
 use series::{catch_up, counters, gauge, histogram, seconds};
@@ -57,6 +60,7 @@ pub struct Metrics {
     local_entries: IntGauge,
     instances: IntGauge,
     meters: MeterSeries,
+    logs: LogSeries,
     /// One scrape at a time brings the store's own counters over.
     scrape: Mutex<()>,
 }
@@ -155,6 +159,7 @@ impl Metrics {
                 "Gateways that share the quotas when each decides by itself.",
             )?,
             meters: MeterSeries::new(&registry)?,
+            logs: LogSeries::new(&registry)?,
             scrape: Mutex::new(()),
             registry,
         };
@@ -190,6 +195,12 @@ impl Metrics {
     pub fn penalised(&self, reading: &PenaltyReading) {
         let _one_at_a_time = self.scrape.lock().unwrap_or_else(PoisonError::into_inner);
         self.penalties.show(reading);
+    }
+
+    /// Brings over what the logs have not shown, and how often the process has panicked.
+    pub fn logged(&self, logs: &Logs) {
+        let _one_at_a_time = self.scrape.lock().unwrap_or_else(PoisonError::into_inner);
+        self.logs.show(logs);
     }
 
     /// Records what each source of users found.

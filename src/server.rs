@@ -34,7 +34,7 @@ use crate::store::answers::AnswerCache;
 use crate::store::deny_cache::DenyCache;
 use crate::store::local::LocalStore;
 use crate::store::redis::{Address as RedisAddress, RedisStore, SetupError};
-use crate::telemetry;
+use crate::telemetry::{self, Logs};
 use crate::upstream::{Address, Settings, Upstream};
 use signals::Signals;
 
@@ -72,12 +72,12 @@ pub enum RunError {
 
 /// Runs the gateway until it is told to stop. `path` is read again on SIGHUP.
 pub fn run(config: Config, path: PathBuf, extras: Extras) -> Result<(), RunError> {
-    telemetry::start(level(config.log.level), config.log.format == Format::Json);
+    let clock = SystemClock::start();
+    let logs = telemetry::start(level(config.log.level), config.log.format == Format::Json, clock);
     choose_cryptography();
     raise_open_files(config.server.bounds.max_connections);
     can_listen(&config, extras.sample_app)?;
     announce(&config);
-    let clock = SystemClock::start();
     let metrics = Arc::new(Metrics::new().map_err(|error| RunError::Build(error.to_string()))?);
     let limiter =
         Arc::new(limiter(&config, clock).map_err(|error| RunError::Build(error.to_string()))?);
@@ -87,8 +87,8 @@ pub fn run(config: Config, path: PathBuf, extras: Extras) -> Result<(), RunError
         Arc::new(Proxy::new(state, Arc::clone(&limiter), Arc::clone(&metrics), clock, bounds));
     let mut server = Server::new_with_opt_and_conf(None, server_conf(&config));
     server.bootstrap();
-    server.add_service(gateway::gateway(&server, &config.server, &proxy, extras.greeting));
-    server.add_service(admin(&config, &proxy));
+    server.add_service(gateway::gateway(&server, &config.server, &proxy, &logs, extras.greeting));
+    server.add_service(admin(&config, &proxy, &logs));
     if let Some(address) = extras.sample_app {
         server.add_service(sample_app(address));
     }
@@ -264,8 +264,8 @@ fn server_conf(config: &Config) -> ServerConf {
     }
 }
 
-fn admin(config: &Config, proxy: &Arc<Proxy>) -> Service<Admin> {
-    let app = Admin { proxy: Arc::clone(proxy) };
+fn admin(config: &Config, proxy: &Arc<Proxy>, logs: &Arc<Logs>) -> Service<Admin> {
+    let app = Admin { proxy: Arc::clone(proxy), logs: Arc::clone(logs) };
     let mut service = Service::new("admin".to_owned(), app);
     service.threads = Some(1);
     service.add_tcp(&config.admin.to_string());

@@ -15,6 +15,7 @@ use super::service::Gateway;
 use crate::config::Server;
 use crate::guard::{Caller, Doors, Guard, GuardSettings, HeadBounds};
 use crate::proxy::{Bounds, Phases, Proxy};
+use crate::telemetry::Logs;
 
 /// What is read at once from a client. The guard and Pingora have buffers of their own.
 const READ_BUFFER: usize = 8 * 1024;
@@ -26,6 +27,7 @@ pub(super) fn gateway(
     pingora: &Pingora,
     config: &Server,
     proxy: &Arc<Proxy>,
+    logs: &Arc<Logs>,
     greeting: Option<String>,
 ) -> Gateway {
     let mut app = http_proxy(&pingora.configuration, Phases(Arc::clone(proxy)));
@@ -44,7 +46,7 @@ pub(super) fn gateway(
     for address in &config.listen {
         service.add_listener(listener(&address.to_string()));
     }
-    Gateway::new(vec![service], Arc::clone(proxy), greeting)
+    Gateway::new(vec![service], Arc::clone(proxy), Arc::clone(logs), greeting)
 }
 
 /// What clients are held to after the guard.

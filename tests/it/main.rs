@@ -15,6 +15,7 @@ mod support;
 
 mod answers;
 mod applications;
+mod attacks;
 mod calendar;
 mod concurrency;
 mod config;
@@ -34,6 +35,7 @@ mod memory;
 mod meters;
 mod operate;
 mod outage;
+mod panics;
 mod penalties;
 mod people;
 mod proxying;
