@@ -1,0 +1,6 @@
+//! A client that means harm, on raw sockets: the rows of the catalogue of attacks, by their numbers.
+
+mod corpus;
+mod framing;
+mod recorder;
+mod volley;

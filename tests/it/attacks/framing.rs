@@ -1,0 +1,158 @@
+//! C-16: what two parsers could read differently is refused, or reaches the application as the one
+//! request that was charged, however the bytes are split over packets.
+
+use std::collections::HashMap;
+
+use super::corpus::{Case, Reaching, cases};
+use super::recorder::{End, Noted, Recorder};
+use super::volley::{Outcome, QUOTA, Run, fire, is_own};
+use crate::support::gateway::{Gateway, app_at};
+use crate::support::redis::wait_until;
+
+/// Places at which a stream is cut in two, where it is not cut at every one.
+const PLACES: usize = 8;
+/// Longer streams are not sent byte by byte.
+const BYTEWISE_MAX: usize = 1200;
+const SEED: u64 = 16;
+
+/// A gateway that charges every request to the address that it comes from.
+pub(super) fn gateway(app: &Recorder, server: &str) -> Gateway {
+    Gateway::start(&format!(
+        "{server}[store]\nkind = \"local\"\n{}[policies.all]\nquota = {QUOTA}\nwindow = \"1h\"\n\
+         [[rules]]\npath = \"/**\"\npolicies = [\"all\"]\n",
+        app_at(app.address())
+    ))
+}
+
+/// The ways to send a stream: whole, byte by byte, and in two.
+fn ways(case: &Case, random: &mut fastrand::Rng) -> Vec<Vec<usize>> {
+    let length = case.bytes.len();
+    let mut ways = vec![Vec::new()];
+    if length <= BYTEWISE_MAX {
+        ways.push((1..length).collect());
+    }
+    match case.every {
+        true => ways.extend((1..length).map(|place| vec![place])),
+        false => ways.extend((0..PLACES.min(length - 1)).map(|_| vec![random.usize(1..length)])),
+    }
+    ways
+}
+
+#[test]
+fn c16_every_stream_comes_to_the_same_however_it_is_split() {
+    let app = Recorder::start();
+    let gateway = gateway(&app, "");
+    let mut random = fastrand::Rng::with_seed(SEED);
+    let cases = cases();
+    let only = std::env::var("STREAM").unwrap_or_default();
+    let chosen = cases.iter().filter(|case| case.name.contains(&only));
+    let mut runs = Vec::new();
+    for case in chosen {
+        runs.extend(ways(case, &mut random).into_iter().map(|cuts| Run::new(case, cuts)));
+    }
+    assert!(!runs.is_empty(), "no stream of that name");
+    let outcomes = fire(gateway.public(), &runs);
+    wait_until("all requests to end", || app.is_idle());
+    let notes = by_client(app.notes());
+    let mut faults = Faults::default();
+    for (run, outcome) in runs.iter().zip(&outcomes) {
+        let none = Vec::new();
+        let seen = notes.get(&run.client.to_string()).unwrap_or(&none);
+        faults.judge(run, outcome, seen);
+    }
+    let known: Vec<String> = runs.iter().map(|run| run.client.to_string()).collect();
+    let strays = notes.keys().filter(|client| !known.contains(client));
+    let strays: Vec<_> = strays.map(|client| &notes[client]).collect();
+    eprintln!("{} streams sent in {} ways", cases.len(), runs.len());
+    assert!(strays.is_empty(), "requests of nobody: {strays:?}\n{}", faults.told());
+    assert!(faults.is_empty(), "{}", faults.told());
+    assert_eq!(gateway.metric("sluicegate_decisions_total", &["deny"]), 0.0);
+}
+
+/// What the application has seen of each client, but for what the runs ask by themselves.
+fn by_client(notes: Vec<Noted>) -> HashMap<String, Vec<Noted>> {
+    let mut by_client: HashMap<String, Vec<Noted>> = HashMap::new();
+    for note in notes.into_iter().filter(|note| !is_own(&note.target)) {
+        by_client.entry(note.client()).or_default().push(note);
+    }
+    by_client
+}
+
+/// What was wrong, by case: the first of it, and of how many ways to send it.
+#[derive(Default)]
+struct Faults(Vec<(String, String, usize)>);
+
+impl Faults {
+    fn judge(&mut self, run: &Run<'_>, outcome: &Outcome, seen: &[Noted]) {
+        let case = run.case;
+        let expected = Outcome {
+            statuses: case.statuses.clone(),
+            closed: case.closed || case.half_close,
+            hung: false,
+            charged: case.charged(),
+        };
+        let mut wrong = Vec::new();
+        if *outcome != expected {
+            wrong.push(format!("came to {outcome:?}, not {expected:?}"));
+        }
+        if seen.len() != case.requests.len() {
+            let count = case.requests.len();
+            wrong.push(format!("{} requests at the application, not {count}", seen.len()));
+        }
+        for (noted, reaching) in seen.iter().zip(&case.requests) {
+            wrong.extend(differences(noted, reaching));
+        }
+        if !wrong.is_empty() {
+            let seen: Vec<String> = seen.iter().map(Noted::brief).collect();
+            self.add(run, &format!("{}\n    the application: {seen:?}", wrong.join("\n    ")));
+        }
+    }
+
+    fn add(&mut self, run: &Run<'_>, what: &str) {
+        let name = &run.case.name;
+        match self.0.iter_mut().find(|(known, ..)| known == name) {
+            Some((.., times)) => *times += 1,
+            None => {
+                let pieces = run.cuts.len() + 1;
+                let at = run.cuts.first().copied().unwrap_or_default();
+                let what = format!("in {pieces} pieces, the first of {at} bytes:\n    {what}");
+                self.0.push((name.clone(), what, 1));
+            }
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn told(&self) -> String {
+        let each =
+            self.0.iter().map(|(name, what, times)| format!("{name} ({times} ways), {what}"));
+        format!("{} streams:\n{}", self.0.len(), each.collect::<Vec<_>>().join("\n"))
+    }
+}
+
+fn differences(noted: &Noted, reaching: &Reaching) -> Vec<String> {
+    let mut wrong = Vec::new();
+    if (&noted.method, &noted.target) != (&reaching.method, &reaching.target) {
+        let (method, target) = (&reaching.method, &reaching.target);
+        wrong.push(format!("{} {}, not {method} {target}", noted.method, noted.target));
+    }
+    match (&noted.end, reaching.whole) {
+        (End::Whole, true) if noted.body != reaching.body => {
+            let body = String::from_utf8_lossy(&noted.body);
+            wrong.push(format!("the body {body:?}"));
+        }
+        (End::Whole, true) | (End::Cut, false) => {}
+        (end, _) => wrong.push(format!("a request that is {end:?}")),
+    }
+    for (name, value) in &reaching.has {
+        let values = noted.values(name);
+        if values != [value.as_str()] {
+            wrong.push(format!("`{name}` is {values:?}"));
+        }
+    }
+    let there = reaching.lacks.iter().filter(|name| !noted.values(name).is_empty());
+    wrong.extend(there.map(|name| format!("`{name}` is there")));
+    wrong
+}
