@@ -2,5 +2,7 @@
 
 mod corpus;
 mod framing;
+mod limits;
 mod recorder;
+mod slow;
 mod volley;

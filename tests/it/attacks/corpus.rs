@@ -5,8 +5,9 @@
 //! - `== NAME` begins a case. `== NAME every` has it split at every position, not at some.
 //! - The lines up to `->` are the stream. Their own line ends do not count: `\r`, `\n`, `\t`, `\0`,
 //!   `\\` and `\xHH` stand for bytes, `\{TEXT*N}` for text N times.
-//! - `-> STATUS.. kept|closed` is what the client sees: the answers in their order, and whether the
-//!   connection is of use afterwards. `eof` before it: the client closes its half after the stream.
+//! - `-> STATUS.. kept|closed|any` is what the client sees: the answers in their order, and whether
+//!   the connection is of use afterwards (`any`: either, but always the same). `eof` before it: the
+//!   client closes its half after the stream.
 //!   `charged=N` where not each request that reaches the application is charged.
 //! - `>> METHOD TARGET BODY` is a request that reaches the application, in their order; `>!
 //!   METHOD TARGET` one whose head does and whose end does not. Of it, `>= NAME: VALUE` is a field
@@ -21,7 +22,8 @@ pub(super) struct Case {
     pub(super) every: bool,
     pub(super) half_close: bool,
     pub(super) statuses: Vec<u16>,
-    pub(super) closed: bool,
+    /// Nothing: either, but always the same.
+    pub(super) closed: Option<bool>,
     pub(super) charged: Option<usize>,
     pub(super) requests: Vec<Reaching>,
 }
@@ -57,8 +59,9 @@ impl Case {
     fn expect(&mut self, words: &str) {
         for word in words.split_whitespace() {
             match word {
-                "kept" => self.closed = false,
-                "closed" => self.closed = true,
+                "kept" => self.closed = Some(false),
+                "closed" => self.closed = Some(true),
+                "any" => self.closed = None,
                 "eof" => self.half_close = true,
                 _ => match word.strip_prefix("charged=") {
                     Some(count) => self.charged = Some(count.parse().expect("a number")),
@@ -165,7 +168,7 @@ fn the_corpus_is_as_large_as_promised() {
     let refused = cases.iter().filter(|case| case.requests.is_empty()).count();
     assert!(refused > 50 && cases.len() - refused > 50, "{refused} of {}", cases.len());
     for case in &cases {
-        let open = case.statuses.is_empty() && !case.half_close && !case.closed;
+        let open = case.statuses.is_empty() && !case.half_close && case.closed != Some(true);
         assert!(!case.bytes.is_empty() && !open, "{}: it says nothing", case.name);
     }
 }

@@ -2,15 +2,19 @@
 //!
 //! It takes nothing that two servers could read differently: what is not plain HTTP/1.1 is noted as
 //! broken, with the reason. A request is noted as soon as its head is there, and again when its
-//! body has come or the connection has ended.
+//! body has come or the connection has ended. It sends a 100 for `/continue` alone, agrees to an
+//! upgrade for `/switch` alone (asked or not), and has much to say for `/big`.
 
-use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Longest line that it reads: the gateway's own limits are far below.
 const LINE_MAX: u64 = 256 * 1024;
+/// Size of the body of `/big`: more than the buffers on the way take.
+const BIG: usize = 64 * 1024 * 1024;
+static PIECE: [u8; 64 * 1024] = [b'x'; 64 * 1024];
 /// A pooled connection may be idle for long; only a forgotten one runs into it.
 const IDLE: Duration = Duration::from_secs(300);
 
@@ -110,9 +114,10 @@ fn serve(stream: &TcpStream, notes: &Mutex<Vec<Noted>>) {
     let _ = stream.set_read_timeout(Some(IDLE));
     let mut connection = Connection { reader: BufReader::new(stream), notes };
     while let Some(noted) = connection.take_one() {
-        let mut writer = stream;
         let (answer, goes_on) = answer(&noted);
-        if writer.write_all(answer.as_bytes()).is_err() {
+        let mut writer = stream;
+        let written = writer.write_all(answer.as_bytes());
+        if written.and_then(|()| send_big(stream, &noted)).is_err() {
             return;
         }
         if !goes_on {
@@ -123,6 +128,12 @@ fn serve(stream: &TcpStream, notes: &Mutex<Vec<Noted>>) {
     }
 }
 
+/// The body of `/big`, as fast as it is taken.
+fn send_big(mut stream: &TcpStream, noted: &Noted) -> io::Result<()> {
+    let pieces = if noted.target == "/big" { BIG / PIECE.len() } else { 0 };
+    (0..pieces).try_for_each(|_| stream.write_all(&PIECE))
+}
+
 /// 200 and what was asked for; or 101, if that is the target, and then no HTTP any more.
 fn answer(noted: &Noted) -> (String, bool) {
     if noted.target == "/switch" {
@@ -131,6 +142,9 @@ fn answer(noted: &Noted) -> (String, bool) {
     }
     let shown = noted.target.bytes().all(|byte| byte.is_ascii_graphic());
     let target = if shown && noted.target.len() < 1024 { noted.target.as_str() } else { "-" };
+    if noted.target == "/big" {
+        return (format!("HTTP/1.1 200 OK\r\ncontent-length: {BIG}\r\n\r\n"), true);
+    }
     let body = if noted.method == "HEAD" { "" } else { "ok" };
     let fields = format!("x-method: {}\r\nx-target: {target}\r\n", noted.method);
     (format!("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n{fields}\r\n{body}"), true)
@@ -147,6 +161,10 @@ impl Connection<'_> {
             Err(end) => (Noted::broken(), Err(end)),
         };
         let place = self.place_of(&noted);
+        if noted.target == "/continue" && noted.values("expect") == ["100-continue"] {
+            let mut writer = *self.reader.get_ref();
+            let _ = writer.write_all(b"HTTP/1.1 100 Continue\r\n\r\n");
+        }
         let read = read.and_then(|()| self.body(&mut noted));
         noted.end = read.err().unwrap_or(End::Whole);
         self.notes.lock().unwrap_or_else(PoisonError::into_inner)[place] = noted.clone();
