@@ -3,6 +3,7 @@
 mod corpus;
 mod framing;
 mod limits;
+mod mutants;
 mod recorder;
 mod slow;
 mod volley;

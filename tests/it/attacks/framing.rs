@@ -74,7 +74,7 @@ fn c16_every_stream_comes_to_the_same_however_it_is_split() {
 }
 
 /// What the application has seen of each client, but for what the runs ask by themselves.
-fn by_client(notes: Vec<Noted>) -> HashMap<String, Vec<Noted>> {
+pub(super) fn by_client(notes: Vec<Noted>) -> HashMap<String, Vec<Noted>> {
     let mut by_client: HashMap<String, Vec<Noted>> = HashMap::new();
     for note in notes.into_iter().filter(|note| !is_own(&note.target)) {
         by_client.entry(note.client()).or_default().push(note);
