@@ -2,11 +2,13 @@
 //! request that was charged, however the bytes are split over packets.
 
 use std::collections::HashMap;
+use std::io::Write;
 
 use super::corpus::{Case, Reaching, cases};
 use super::recorder::{End, Noted, Recorder};
 use super::volley::{Outcome, QUOTA, Run, fire, is_own};
 use crate::support::gateway::{Gateway, app_at};
+use crate::support::raw;
 use crate::support::redis::wait_until;
 
 /// Places at which a stream is cut in two, where it is not cut at every one.
@@ -168,4 +170,54 @@ fn differences(noted: &Noted, reaching: &Reaching) -> Vec<String> {
     let there = reaching.lacks.iter().filter(|name| !noted.values(name).is_empty());
     wrong.extend(there.map(|name| format!("`{name}` is there")));
     wrong
+}
+
+/// Asks `GET /b` on new connections, as somebody who has nothing to do with it.
+fn ask_as_somebody_else(gateway: &Gateway) {
+    for number in 0..8 {
+        let request = b"GET /b HTTP/1.1\r\nHost: b\r\nConnection: close\r\n\r\n";
+        let answer = raw::exchange(gateway.public(), request);
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        let own = answer.contains("x-target: /b\r\n") && answer.ends_with("\r\n\r\nok");
+        assert!(answer.starts_with("HTTP/1.1 200") && own, "{number}: {answer}");
+    }
+}
+
+/// CL.0 the other way round: an application that answers before it has the body. The next request
+/// on that connection would be the rest of it.
+#[test]
+fn c16_an_early_answer_leaves_nothing_for_the_next_client() {
+    let app = Recorder::start();
+    let gateway = gateway(&app, "");
+    for framing in ["Content-Length: 500\r\n\r\nhel", "Transfer-Encoding: chunked\r\n\r\n5\r\nhel"]
+    {
+        let mut stream = raw::connect(gateway.public());
+        let request = format!("POST /early HTTP/1.1\r\nHost: a\r\n{framing}");
+        stream.write_all(request.as_bytes()).expect("it is read");
+        let (head, _) = raw::read_answer(&mut stream);
+        assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+        ask_as_somebody_else(&gateway);
+        // What the client says now is no request, and comes too late for being a body.
+        let _ = stream.write_all(b"GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n");
+        ask_as_somebody_else(&gateway);
+    }
+    let notes = app.notes();
+    assert!(notes.iter().all(|noted| ["/early", "/b"].contains(&noted.target.as_str())));
+    let broken = notes.iter().find(|noted| matches!(noted.end, End::Broken(_)));
+    assert!(broken.is_none(), "{broken:?}");
+}
+
+/// An application that answers a HEAD with a body says something that the next client would take
+/// for its own answer.
+#[test]
+fn c16_a_body_that_nobody_has_asked_for_is_nobodys_answer() {
+    let app = Recorder::start();
+    let gateway = gateway(&app, "");
+    for _ in 0..20 {
+        let request = b"HEAD /rude HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+        let answer = raw::exchange(gateway.public(), request);
+        assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", answer.escape_ascii());
+        assert!(answer.ends_with(b"\r\n\r\n"), "{}", answer.escape_ascii());
+        ask_as_somebody_else(&gateway);
+    }
 }

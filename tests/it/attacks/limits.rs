@@ -1,7 +1,7 @@
 //! What is too large: heads (C-15), bodies (C-36), and what is not asked for (C-37).
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 
 use super::framing::gateway;
 use super::recorder::{End, Recorder};
@@ -175,4 +175,24 @@ fn c37_who_is_denied_is_not_told_to_go_on() {
     let notes = app.notes();
     assert_eq!(notes.len(), 1, "{notes:?}");
     assert_eq!(notes[0].body, b"hello");
+}
+
+/// What both sides have agreed upon is no body of a request, however much of it there is.
+#[test]
+fn c36_what_goes_through_an_upgrade_is_no_body() {
+    let app = Recorder::start();
+    let gateway = gateway(&app, "max_body = \"100KiB\"\n");
+    let mut stream = raw::connect(gateway.public());
+    let upgrade = "GET /switch HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                   Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AQIDBAUGBwgJCgsMDQ4PEA==\r\n\r\n";
+    stream.write_all(upgrade.as_bytes()).expect("it is read");
+    let (head, _) = raw::read_answer(&mut stream);
+    assert!(head.starts_with("HTTP/1.1 101"), "{head}");
+    let sent = stream.write_all(&vec![b'f'; 300 * KIB]);
+    let _ = stream.shutdown(Shutdown::Write);
+    wait_until("the application to have seen the end", || {
+        app.notes().last().is_some_and(|noted| !noted.body.is_empty())
+    });
+    let reached = app.notes()[0].body.len();
+    assert!(sent.is_ok() && reached == 300 * KIB, "{reached} bytes, {sent:?}");
 }

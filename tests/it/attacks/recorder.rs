@@ -3,7 +3,8 @@
 //! It takes nothing that two servers could read differently: what is not plain HTTP/1.1 is noted as
 //! broken, with the reason. A request is noted as soon as its head is there, and again when its
 //! body has come or the connection has ended. It sends a 100 for `/continue` alone, agrees to an
-//! upgrade for `/switch` alone (asked or not), and has much to say for `/big`.
+//! upgrade for `/switch` alone (asked or not), and has much to say for `/big`. `/early` is answered
+//! before its body has come, and a HEAD for `/rude` with a body that nobody has asked for.
 
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 /// Longest line that it reads: the gateway's own limits are far below.
 const LINE_MAX: u64 = 256 * 1024;
+const EARLY: &str = "/early";
 /// Size of the body of `/big`: more than the buffers on the way take.
 const BIG: usize = 64 * 1024 * 1024;
 static PIECE: [u8; 64 * 1024] = [b'x'; 64 * 1024];
@@ -114,6 +116,9 @@ fn serve(stream: &TcpStream, notes: &Mutex<Vec<Noted>>) {
     let _ = stream.set_read_timeout(Some(IDLE));
     let mut connection = Connection { reader: BufReader::new(stream), notes };
     while let Some(noted) = connection.take_one() {
+        if noted.target == EARLY {
+            continue;
+        }
         let (answer, goes_on) = answer(&noted);
         let mut writer = stream;
         let written = writer.write_all(answer.as_bytes());
@@ -145,7 +150,8 @@ fn answer(noted: &Noted) -> (String, bool) {
     if noted.target == "/big" {
         return (format!("HTTP/1.1 200 OK\r\ncontent-length: {BIG}\r\n\r\n"), true);
     }
-    let body = if noted.method == "HEAD" { "" } else { "ok" };
+    let mute = noted.method == "HEAD" && noted.target != "/rude";
+    let body = if mute { "" } else { "ok" };
     let fields = format!("x-method: {}\r\nx-target: {target}\r\n", noted.method);
     (format!("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n{fields}\r\n{body}"), true)
 }
@@ -164,6 +170,10 @@ impl Connection<'_> {
         if noted.target == "/continue" && noted.values("expect") == ["100-continue"] {
             let mut writer = *self.reader.get_ref();
             let _ = writer.write_all(b"HTTP/1.1 100 Continue\r\n\r\n");
+        }
+        if noted.target == EARLY {
+            let mut writer = *self.reader.get_ref();
+            let _ = writer.write_all(answer(&noted).0.as_bytes());
         }
         let read = read.and_then(|()| self.body(&mut noted));
         noted.end = read.err().unwrap_or(End::Whole);

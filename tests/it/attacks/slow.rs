@@ -196,3 +196,25 @@ fn c14_who_says_nothing_is_closed_in_time() {
         wait_until("all to be closed", || open_connections(gateway) == 0);
     }
 }
+
+/// A tunnel is quiet for as long as nobody has anything to say: no minimum rate holds for it.
+#[test]
+fn c14_an_upgrade_that_both_have_agreed_to_may_be_quiet() {
+    let app = Recorder::start();
+    let gateway = gateway(&app, SERVER);
+    let mut stream = raw::connect(gateway.public());
+    let upgrade = "GET /switch HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                   Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AQIDBAUGBwgJCgsMDQ4PEA==\r\n\r\n";
+    stream.write_all(upgrade.as_bytes()).expect("it is read");
+    let (head, _) = raw::read_answer(&mut stream);
+    assert!(head.starts_with("HTTP/1.1 101"), "{head}");
+    let began = Instant::now();
+    stream.set_read_timeout(Some(Duration::from_secs(1))).expect("a valid timeout");
+    // A byte a second, for longer than bodies may be slow.
+    while began.elapsed() < GRACE + DEADLINE {
+        stream.write_all(b"f").expect("it is read");
+        let heard = stream.read(&mut [0; 16]);
+        let after = began.elapsed();
+        assert!(heard.is_err(), "closed after {after:?}: {heard:?}");
+    }
+}
