@@ -4,10 +4,9 @@ use prometheus::{IntCounter, IntCounterVec, Registry};
 
 use super::series::{counter, counters};
 
-/// What was refused or left out before rules were asked.
+/// What was left out before rules were asked.
 #[derive(Debug)]
 pub(super) struct RequestSeries {
-    pub(super) malformed: IntCounterVec,
     pub(super) headers_dropped: IntCounterVec,
     pub(super) forwarded_unreadable: IntCounter,
 }
@@ -17,12 +16,6 @@ pub(super) struct RequestSeries {
 impl RequestSeries {
     pub(super) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
         Ok(Self {
-            malformed: counters(
-                registry,
-                "requests_malformed_total",
-                "Requests that two readers could take for different ones, by what is wrong.",
-                &["reason"],
-            )?,
             headers_dropped: counters(
                 registry,
                 "headers_dropped_total",

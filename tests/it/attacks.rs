@@ -1,7 +1,18 @@
-//! What attackers send, row by row of a catalogue of 42: the name of a test begins with its number.
+//! Attacks, by the number that each has in `docs/security.md`: what clients do on purpose, and what
+//! has to come of it.
 
 mod addresses;
+mod cardinality;
+mod corpus;
+mod exposure;
+mod framing;
 mod heads;
+mod limits;
+mod mutants;
 mod paths;
+mod recorder;
 mod scene;
+mod slow;
+mod state;
 mod streams;
+mod volley;
