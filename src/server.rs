@@ -13,7 +13,7 @@ use pingora_core::apps::HttpServerOptions;
 use pingora_core::server::configuration::ServerConf;
 use pingora_core::server::{RunArgs, Server};
 use pingora_core::services::listening::Service;
-use pingora_proxy::ProxyServiceBuilder;
+use pingora_proxy::{HttpProxy, ProxyServiceBuilder, http_proxy};
 
 use crate::admin::Admin;
 use crate::client::Clients;
@@ -36,6 +36,7 @@ use crate::store::deny_cache::DenyCache;
 use crate::store::local::LocalStore;
 use crate::store::redis::{Address as RedisAddress, RedisStore, SetupError};
 use crate::telemetry;
+use crate::tls::{Certificates, Handshakes, Keeper, Terminating};
 use crate::upstream::{Address, Settings, Upstream};
 use service::Gateway;
 use signals::Signals;
@@ -90,14 +91,20 @@ pub fn run(config: Config, path: PathBuf, extras: Extras) -> Result<(), RunError
         Arc::new(Proxy::new(state, Arc::clone(&limiter), Arc::clone(&metrics), clock, timeouts));
     let mut server = Server::new_with_opt_and_conf(None, server_conf(&config));
     server.bootstrap();
-    server.add_service(gateway(&server, &config, &proxy, extras.greeting));
+    let certificates = certificates(&config).map_err(RunError::Build)?;
+    let mut gateway = gateway(&server, &config, &proxy, extras.greeting);
+    if let Some(certificates) = &certificates {
+        gateway.speak_tls(terminating(&server, &config, &proxy, certificates)?);
+    }
+    server.add_service(gateway);
     server.add_service(admin(&config, &proxy));
     if let Some(address) = extras.sample_app {
         server.add_service(sample_app(address));
     }
     let draining = Arc::clone(&proxy.draining);
     let in_flight = metrics.in_flight().clone();
-    let reloader = Reloader::new(path, config, proxy, metrics, build);
+    let keeper = certificates.map(|held| Keeper::new(held, Arc::clone(&metrics)));
+    let reloader = Reloader::new(path, config, proxy, metrics, keeper, build);
     let signals = Signals { draining, in_flight, reloader };
     server.run(RunArgs { shutdown_signal: Box::new(signals) });
     Ok(())
@@ -121,6 +128,7 @@ fn announce(config: &Config) {
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         listen = ?config.server.listen,
+        tls = ?config.https.listen,
         admin = %config.admin,
         store,
         policies = config.policies.len(),
@@ -162,6 +170,8 @@ pub(crate) fn build(config: &Config) -> Result<State, String> {
         switch_file: config.rollout.switch_file.clone(),
         answers: Answers::new(config.answers.iter().map(answer).collect(), config.response.body),
         cors: Cors { origins: config.cors.origins.clone(), credentials: config.cors.credentials },
+        hsts: config.https.hsts.map(|span| format!("max-age={}", span.as_secs())),
+        redirect: config.https.redirected_to(),
         access_log: config.log.access,
     })
 }
@@ -257,17 +267,47 @@ fn gateway(
     proxy: &Arc<Proxy>,
     greeting: Option<String>,
 ) -> Gateway {
-    let mut options = HttpServerOptions::default();
-    options.h2c = config.server.h2c;
-    options.h2_idle_timeout = Some(config.server.keepalive_timeout);
     let mut service = ProxyServiceBuilder::new(&server.configuration, Phases(Arc::clone(proxy)))
         .name("gateway")
-        .server_options(options)
+        .server_options(http_options(config))
         .build();
     for address in &config.server.listen {
         service.add_tcp(&address.to_string());
     }
     Gateway::new(service, Arc::clone(proxy), greeting)
+}
+
+fn http_options(config: &Config) -> HttpServerOptions {
+    let mut options = HttpServerOptions::default();
+    options.h2c = config.server.h2c;
+    options.h2_idle_timeout = Some(config.server.keepalive_timeout);
+    options
+}
+
+/// What the listeners of `[tls]` show to clients; nothing if there are none.
+fn certificates(config: &Config) -> Result<Option<Arc<Certificates>>, String> {
+    if config.https.listen.is_empty() {
+        return Ok(None);
+    }
+    Certificates::new(&config.https).map(|held| Some(Arc::new(held)))
+}
+
+/// The listeners of `[tls]`.
+fn terminating(
+    server: &Server,
+    config: &Config,
+    proxy: &Arc<Proxy>,
+    certificates: &Arc<Certificates>,
+) -> Result<Service<Terminating<HttpProxy<Phases>>>, RunError> {
+    let mut http = http_proxy(&server.configuration, Phases(Arc::clone(proxy)));
+    http.server_options = Some(http_options(config));
+    let handshakes = Handshakes::new(certificates, Arc::clone(&proxy.metrics));
+    let app = Terminating::new(http, handshakes.map_err(RunError::Build)?);
+    let mut service = Service::new("tls".to_owned(), app);
+    for address in &config.https.listen {
+        service.add_tcp(&address.to_string());
+    }
+    Ok(service)
 }
 
 fn admin(config: &Config, proxy: &Arc<Proxy>) -> Service<Admin> {
@@ -289,9 +329,10 @@ fn sample_app(address: SocketAddr) -> Service<SampleApp> {
 /// overlap are an error with a name and not a panic in a thread.
 fn can_listen(config: &Config, sample_app: Option<SocketAddr>) -> Result<(), RunError> {
     let public = config.server.listen.iter().map(|address| (*address, "`server.listen`"));
+    let tls = config.https.listen.iter().map(|address| (*address, "`tls.listen`"));
     let admin = std::iter::once((config.admin, "`admin.listen`"));
     let sample = sample_app.into_iter().map(|address| (address, "the sample application"));
-    let bound = public.chain(admin).chain(sample).map(|(address, wanted_by)| {
+    let bound = public.chain(tls).chain(admin).chain(sample).map(|(address, wanted_by)| {
         TcpListener::bind(address).map_err(|error| RunError::Listen { address, wanted_by, error })
     });
     bound.collect::<Result<Vec<TcpListener>, RunError>>().map(drop)

@@ -7,6 +7,7 @@ use prometheus::IntGauge;
 use super::tab::Tab;
 use super::{Proxy, State};
 use crate::client::Client;
+use crate::identity::certificate::ClientCertificate;
 use crate::limit::{Timestamp, Verdict};
 use crate::limiter::Holding;
 use crate::rules::Route;
@@ -18,6 +19,8 @@ pub struct Context {
     pub(super) state: Arc<State>,
     pub(super) started: Timestamp,
     pub(super) request_id: String,
+    /// The certificate that the client has shown.
+    pub(super) certificate: Option<Arc<ClientCertificate>>,
     pub(super) client: Option<Client>,
     pub(super) route: Option<Arc<Route>>,
     pub(super) verdict: Option<Verdict>,
@@ -44,6 +47,7 @@ impl Context {
             state,
             started,
             request_id: String::new(),
+            certificate: None,
             client: None,
             route: None,
             verdict: None,

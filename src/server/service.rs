@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use super::signals::end_when_idle;
 use crate::delivery::Delivery;
 use crate::proxy::{Phases, Proxy};
+use crate::tls::Terminating;
 use crate::upstream::Upstream;
 
 /// How long the first look-ups and the first connection to Redis may hold up the listening. After
@@ -23,6 +24,7 @@ const FIRST_TRIES: Duration = Duration::from_secs(1);
 /// supervisor of the Redis connection is started here and not in a service of its own.
 pub(super) struct Gateway {
     service: Service<HttpProxy<Phases>>,
+    tls: Option<Service<Terminating<HttpProxy<Phases>>>>,
     proxy: Arc<Proxy>,
     greeting: Option<String>,
 }
@@ -35,7 +37,12 @@ impl Gateway {
         proxy: Arc<Proxy>,
         greeting: Option<String>,
     ) -> Self {
-        Self { service, proxy, greeting }
+        Self { service, tls: None, proxy, greeting }
+    }
+
+    /// Adds the listeners that speak TLS: on this runtime too, whose connections they share.
+    pub(super) fn speak_tls(&mut self, tls: Service<Terminating<HttpProxy<Phases>>>) {
+        self.tls = Some(tls);
     }
 
     /// Starts what runs beside the proxy, and waits for its first results for a while. Whatever
@@ -84,7 +91,11 @@ impl pingora_core::services::Service for Gateway {
             // Nobody may be reading; that is no reason not to serve.
             let _ = writeln!(std::io::stdout(), "{greeting}");
         }
-        self.service.start_service(fds, shutdown, listeners_per_fd).await;
+        let Some(mut tls) = self.tls.take() else {
+            return self.service.start_service(fds, shutdown, listeners_per_fd).await;
+        };
+        let plain = self.service.start_service(fds.clone(), shutdown.clone(), listeners_per_fd);
+        tokio::join!(plain, tls.start_service(fds, shutdown, listeners_per_fd));
     }
 
     fn name(&self) -> &str {
