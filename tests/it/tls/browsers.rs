@@ -3,10 +3,12 @@
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 
-use super::scene::Scene;
+use super::scene::{LOCAL, Scene, certificate};
 use crate::support::app::{App, response};
 use crate::support::certificates::Authority;
+use crate::support::gateway::{Gateway, app_at};
 use crate::support::raw;
+use crate::support::redis::wait_until;
 
 const HSTS: &str = "hsts = \"365d\"\n";
 const PROMISE: &str = "strict-transport-security: max-age=31536000";
@@ -137,14 +139,14 @@ fn a_gateway_may_listen_with_tls_alone() {
     let app = App::start();
     let authority = Authority::new();
     authority.sign("localhost", &["localhost"]);
-    let shown = super::scene::certificate(&authority, "localhost");
+    let shown = certificate(&authority, "localhost");
     let text = format!(
         "[server]\nlisten = []\n[tls]\nlisten = [\"${{LISTEN}}\"]\n{shown}\
          [admin]\nlisten = \"${{ADMIN}}\"\n{}{}",
-        super::scene::LOCAL,
-        crate::support::gateway::app_at(app.address())
+        LOCAL,
+        app_at(app.address())
     );
-    let gateway = crate::support::gateway::Gateway::start_whole(&text, &[]);
+    let gateway = Gateway::start_whole(&text, &[]);
     let tls = SocketAddr::from((Ipv4Addr::LOCALHOST, gateway.public().port()));
     let mut scene = Scene { gateway, authority, app, tls };
     for _ in 0..3 {
@@ -152,4 +154,23 @@ fn a_gateway_may_listen_with_tls_alone() {
     }
     scene.gateway.signal("TERM");
     assert_eq!(scene.gateway.wait(), Some(0));
+}
+
+#[test]
+fn nobody_is_sent_to_a_listener_that_is_not_there() {
+    let app = App::start();
+    let authority = Authority::new();
+    authority.sign("localhost", &["localhost"]);
+    let gateway = Gateway::start(&format!("{LOCAL}{}", app_at(app.address())));
+    let tls = format!(
+        "[tls]\nlisten = [\"127.0.0.1:1\"]\nredirect = true\n{}",
+        certificate(&authority, "localhost")
+    );
+    gateway.edit("[store]", &format!("{tls}[store]"));
+    gateway.signal("HUP");
+    wait_until("the reload", || {
+        gateway.metric("sluicegate_config_reloads_total", &["applied"]) == 1.0
+    });
+    assert_eq!(gateway.get("/").status(), 200);
+    assert!(gateway.log().contains("`listen` of `[tls]` has changed"), "{}", gateway.log());
 }

@@ -114,7 +114,8 @@ fn each_name_of_a_certificate_can_be_the_user() {
     let pem = std::fs::read_to_string(authority.path("all.pem")).expect("it is there");
     let der = rustls::pki_types::pem::PemObject::from_pem_slice(pem.as_bytes());
     let der: rustls::pki_types::CertificateDer<'_> = der.expect("a certificate");
-    let fingerprint: String = Sha256::digest(&der).iter().map(|b| format!("{b:02x}")).collect();
+    let fingerprint: String =
+        Sha256::digest(&der).iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
     let source = |name: &str| {
         format!(
             "[identity]\nuser_header = \"x-user-id\"\n[identity.client_certificate]\nuser = \"{name}\"\n"

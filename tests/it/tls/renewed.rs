@@ -11,7 +11,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
-use super::scene::Scene;
+use super::scene::{self, Scene};
 use crate::support::app::App;
 use crate::support::certificates::Authority;
 use crate::support::redis::wait_until;
@@ -94,7 +94,8 @@ fn no_request_fails_while_a_certificate_is_replaced_again_and_again() {
                 ask(&config, address).expect("an answer") == expected
             });
             wait_until("the load to meet it", || {
-                asked.load(Ordering::Relaxed) > before || threads.iter().any(|t| t.is_finished())
+                asked.load(Ordering::Relaxed) > before
+                    || threads.iter().any(thread::ScopedJoinHandle::is_finished)
             });
         }
         stop.store(true, Ordering::Relaxed);
@@ -194,7 +195,7 @@ fn a_reload_takes_further_certificates_and_says_what_it_cannot() {
     // rcgen's year 4096.
     assert!(ends("localhost") > 60e9, "{}", scene.gateway.metrics());
     assert_eq!(ends("more.example"), 0.0);
-    let more = super::scene::certificate(&scene.authority, "more");
+    let more = scene::certificate(&scene.authority, "more");
     scene.gateway.edit("[store]", &format!("{more}[store]"));
     let listen = format!("listen = [\"{}\"]\n", scene.tls);
     scene.gateway.edit(&listen, &listen.replace("\"]", "\", \"127.0.0.1:1\"]"));
