@@ -14,7 +14,9 @@ mod fail;
 mod forward;
 mod intake;
 mod record;
+mod redirect;
 mod refuse;
+mod secure;
 mod state;
 mod switch;
 mod tab;
@@ -166,6 +168,11 @@ impl ProxyHttp for Phases {
                 Refusal::plain(StatusCode::BAD_REQUEST, "The request target is not a path.");
             return refuse::write(self, session, ctx, &refusal).await.map(|()| true);
         }
+        if let Some(port) = redirect::port(session, peer, &ctx.state) {
+            return redirect::answer(self, session, ctx, port).await.map(|()| true);
+        }
+        ctx.certificate = secure::certificate(session);
+        let head = session.req_header();
         let Some(refusal) = admit::admit(self, peer, head, ctx).await else { return Ok(false) };
         // Nothing is under way: who is refused may take his time to read why.
         ctx.permits.free();
@@ -279,6 +286,7 @@ impl ProxyHttp for Phases {
             ctx.permits.free();
         }
         forward::end_hop(response);
+        secure::promise(response, session, &ctx.state)?;
         if let Some(tab) = &mut ctx.tab {
             tab.hear(response);
             if tab.is_complete() {

@@ -14,7 +14,7 @@ use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 use tokio::time::timeout;
 
-use super::{Context, Proxy, cors, lines};
+use super::{Context, Proxy, cors, lines, secure};
 use crate::response::{Asked, Refusal, Written};
 
 /// Most bytes of an unread request body that are read to keep the connection; with more to come
@@ -67,6 +67,7 @@ pub(super) async fn write(
     for (name, value) in &fields {
         head.append_header(*name, value.as_str())?;
     }
+    secure::promise(&mut head, session, &ctx.state)?;
     cors::permit(&mut head, &request.headers, &ctx.state.cors, &fields)?;
     if ctx.forgery && refusal.status == StatusCode::UNAUTHORIZED.as_u16() {
         head.insert_header(WWW_AUTHENTICATE, CHALLENGE)?;
@@ -128,7 +129,7 @@ fn is_grpc(session: &Session) -> bool {
 
 /// Reads what little is left of the request. False if there is too much or it does not come; a
 /// client that waits for a `100 Continue` sends nothing and is not waited for.
-async fn drained(session: &mut Session) -> bool {
+pub(super) async fn drained(session: &mut Session) -> bool {
     if session.is_body_done() {
         return true;
     }

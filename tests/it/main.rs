@@ -44,4 +44,5 @@ mod return_to_redis;
 mod rules;
 mod scripts;
 mod shared;
+mod tls;
 mod together;
