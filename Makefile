@@ -51,7 +51,8 @@ soak:  ## the end-to-end tests on a release build, the long ones too, with twent
 	@cat $(ENDURANCE)/*.md
 
 # The targets of tests/fuzz, and how many inputs each gets.
-TARGETS = path::path_has_one_spelling forwarded::forwarded_is_believed_from_the_right \
+TARGETS = guard::head_depends_on_bytes_alone guard::body_ends_where_its_bytes_say \
+	path::path_has_one_spelling forwarded::forwarded_is_believed_from_the_right \
 	config::config_is_read_or_refused replies::replies_are_of_the_script_or_none \
 	keys::keys_are_shared_by_the_same_alone
 RUNS = 10000000

@@ -12,6 +12,7 @@ mod private;
 mod reader;
 mod secret;
 mod sections;
+mod server_bounds;
 mod size;
 mod tls;
 mod value;
@@ -34,6 +35,7 @@ pub use diagnostic::{Problem, Problems, Severity};
 pub use file::{Stamp, Watched};
 pub use meter::{Metered, Push};
 pub use secret::Secret;
+pub use server_bounds::ServerBounds;
 pub use tls::{ClientCertificate, Pem, Tls};
 pub use value::spell_duration;
 
@@ -110,6 +112,8 @@ pub struct Server {
     pub write_timeout: Duration,
     /// How long requests may take to end at a shutdown.
     pub drain_timeout: Duration,
+    /// What connections and requests are held to.
+    pub bounds: ServerBounds,
 }
 
 /// `[log]`: what is logged.

@@ -4,6 +4,7 @@
 //! of this program. Never a client, a path or a key: the number of series is known from the
 //! configuration, whatever clients send.
 
+mod doors;
 mod limits;
 mod logs;
 mod meters;
@@ -22,6 +23,7 @@ use prometheus::{
 use crate::identity::Identified;
 use crate::limit::Verdict;
 use crate::telemetry::Logs;
+use doors::DoorSeries;
 use limits::LimitSeries;
 use logs::LogSeries;
 use meters::MeterSeries;
@@ -44,6 +46,7 @@ const DECISION_BUCKETS: [f64; 12] =
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
+    doors: DoorSeries,
     limits: LimitSeries,
     penalties: PenaltySeries,
     requests: IntCounterVec,
@@ -104,6 +107,7 @@ impl Metrics {
     pub fn new() -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
         let metrics = Self {
+            doors: DoorSeries::new(&registry)?,
             limits: LimitSeries::new(&registry)?,
             penalties: PenaltySeries::new(&registry)?,
             requests: counters(
@@ -233,6 +237,23 @@ impl Metrics {
         if let Some(added) = request.added {
             self.added_latency.observe(added.as_secs_f64());
         }
+    }
+
+    /// Connections of clients that are open.
+    pub const fn connections(&self) -> &IntGauge {
+        &self.doors.open
+    }
+
+    /// Records a connection that was closed before a request was read; `reason` is one of a few
+    /// words of this program.
+    pub fn connection_refused(&self, reason: &'static str) {
+        self.doors.refused.with_label_values(&[reason]).inc();
+    }
+
+    /// Records a request that no rule saw, because it could not be read in one way; `reason` is one
+    /// of a few words of this program.
+    pub fn malformed(&self, reason: &'static str) {
+        self.doors.malformed.with_label_values(&[reason]).inc();
     }
 
     /// Records that an upstream failed to answer; `kind` is one of a few words of this program.

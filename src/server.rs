@@ -1,5 +1,6 @@
 //! The composition root: the only place where the parts meet.
 
+mod gateway;
 mod service;
 mod signals;
 
@@ -9,11 +10,9 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use pingora_core::apps::HttpServerOptions;
 use pingora_core::server::configuration::ServerConf;
 use pingora_core::server::{RunArgs, Server};
 use pingora_core::services::listening::Service;
-use pingora_proxy::ProxyServiceBuilder;
 
 use crate::admin::Admin;
 use crate::client::Clients;
@@ -26,7 +25,7 @@ use crate::limit::{Clock, Micros, SystemClock};
 use crate::limiter::{Limiter, Shared};
 use crate::meter::Meters;
 use crate::metrics::Metrics;
-use crate::proxy::{ATTEMPTS_MAX, Cors, Phases, Proxy, State, Timeouts};
+use crate::proxy::{ATTEMPTS_MAX, Cors, Proxy, State};
 use crate::reload::Reloader;
 use crate::response::{Answer, Answers, FieldSettings};
 use crate::rules::access::Exemptions;
@@ -37,11 +36,12 @@ use crate::store::local::LocalStore;
 use crate::store::redis::{Address as RedisAddress, RedisStore, SetupError};
 use crate::telemetry::{self, Logs};
 use crate::upstream::{Address, Settings, Upstream};
-use service::Gateway;
 use signals::Signals;
 
 /// Idle connections to upstreams that are kept, over all of them.
 const UPSTREAM_POOL: usize = 1024;
+/// Files besides those of connections: listeners, Redis, idle connections to upstreams.
+const OTHER_FILES: u64 = 64 + UPSTREAM_POOL as u64;
 /// Seconds that what is still running gets after the drain.
 const LAST_SECONDS: u64 = 1;
 
@@ -75,22 +75,20 @@ pub fn run(config: Config, path: PathBuf, extras: Extras) -> Result<(), RunError
     let clock = SystemClock::start();
     let logs = telemetry::start(level(config.log.level), config.log.format == Format::Json, clock);
     choose_cryptography();
+    raise_open_files(config.server.bounds.max_connections);
     can_listen(&config, extras.sample_app)?;
     announce(&config);
     let metrics = Arc::new(Metrics::new().map_err(|error| RunError::Build(error.to_string()))?);
     let limiter =
         Arc::new(limiter(&config, clock).map_err(|error| RunError::Build(error.to_string()))?);
     let state = build(&config).map_err(RunError::Build)?;
-    let timeouts = Timeouts {
-        keepalive: config.server.keepalive_timeout,
-        read: config.server.read_timeout,
-        write: config.server.write_timeout,
-    };
+    let bounds = gateway::bounds(&config.server);
     let proxy =
-        Arc::new(Proxy::new(state, Arc::clone(&limiter), Arc::clone(&metrics), clock, timeouts));
+        Arc::new(Proxy::new(state, Arc::clone(&limiter), Arc::clone(&metrics), clock, bounds));
     let mut server = Server::new_with_opt_and_conf(None, server_conf(&config));
     server.bootstrap();
-    server.add_service(gateway(&server, &config, &proxy, &logs, extras.greeting));
+    let public = gateway::gateway(&server, &config.server, &proxy, &logs, extras.greeting);
+    server.add_service(public);
     server.add_service(admin(&config, &proxy, &logs));
     if let Some(address) = extras.sample_app {
         server.add_service(sample_app(address));
@@ -101,6 +99,22 @@ pub fn run(config: Config, path: PathBuf, extras: Extras) -> Result<(), RunError
     let signals = Signals { draining, in_flight, reloader };
     server.run(RunArgs { shutdown_signal: Box::new(signals) });
     Ok(())
+}
+
+/// Each connection of a client is an open file, and so is the one to the application that serves it.
+/// Systems give processes few of them until they ask.
+fn raise_open_files(connections: usize) {
+    let wanted = connections as u64 * 2 + OTHER_FILES;
+    match rlimit::increase_nofile_limit(wanted) {
+        Ok(files) if files < wanted => tracing::warn!(
+            files,
+            wanted,
+            "this process may open too few files for `server.max_connections`: raise `ulimit -n` \
+             or `LimitNOFILE`, or allow fewer connections"
+        ),
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "how many files may be open cannot be found out"),
+    }
 }
 
 /// Names ring as the cryptography of all TLS in this process, before anything asks for it. Without
@@ -249,26 +263,6 @@ fn server_conf(config: &Config) -> ServerConf {
         graceful_shutdown_timeout_seconds: Some(LAST_SECONDS),
         ..ServerConf::default()
     }
-}
-
-fn gateway(
-    server: &Server,
-    config: &Config,
-    proxy: &Arc<Proxy>,
-    logs: &Arc<Logs>,
-    greeting: Option<String>,
-) -> Gateway {
-    let mut options = HttpServerOptions::default();
-    options.h2c = config.server.h2c;
-    options.h2_idle_timeout = Some(config.server.keepalive_timeout);
-    let mut service = ProxyServiceBuilder::new(&server.configuration, Phases(Arc::clone(proxy)))
-        .name("gateway")
-        .server_options(options)
-        .build();
-    for address in &config.server.listen {
-        service.add_tcp(&address.to_string());
-    }
-    Gateway::new(service, Arc::clone(proxy), Arc::clone(logs), greeting)
 }
 
 fn admin(config: &Config, proxy: &Arc<Proxy>, logs: &Arc<Logs>) -> Service<Admin> {

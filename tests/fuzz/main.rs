@@ -1,5 +1,5 @@
-//! What reads bytes of strangers, under bytes of nobody: the path normaliser, the forwarding header,
-//! the configuration, the store's replies, and partition keys.
+//! What reads bytes of strangers, under bytes of nobody: heads and bodies of requests, the path
+//! normaliser, the forwarding header, the configuration, the store's replies, and partition keys.
 //!
 //! `cargo test` tries the committed corpora (`__fuzz__/TARGET/corpus`) and a few thousand random
 //! inputs; `make fuzz` goes on for millions, guided by what the inputs reach. `docs/fuzzing.md` says
@@ -15,6 +15,7 @@
 
 mod config;
 mod forwarded;
+mod guard;
 mod keys;
 mod path;
 mod replies;

@@ -28,6 +28,7 @@ mod examples;
 mod explain;
 mod fallback;
 mod faults;
+mod guard;
 mod identity;
 mod lies;
 mod memory;
