@@ -1,7 +1,9 @@
 //! The composition root: the only place where the parts meet.
 
+mod h2;
 mod service;
 mod signals;
+mod upstreams;
 
 use std::fmt;
 use std::io::ErrorKind;
@@ -17,9 +19,7 @@ use pingora_proxy::ProxyServiceBuilder;
 
 use crate::admin::Admin;
 use crate::client::Clients;
-use crate::config::{
-    Config, Format, Level, Metered, Pem, PolicyAnswer, Protocol, ServerAddress, Store, StoreKind,
-};
+use crate::config::{Config, Format, Level, Metered, Pem, PolicyAnswer, Store, StoreKind};
 use crate::delivery::Push;
 use crate::demo::SampleApp;
 use crate::limit::{Clock, Micros, SystemClock};
@@ -36,7 +36,7 @@ use crate::store::deny_cache::DenyCache;
 use crate::store::local::LocalStore;
 use crate::store::redis::{Address as RedisAddress, RedisStore, SetupError};
 use crate::telemetry;
-use crate::upstream::{Address, Settings, Upstream};
+use crate::upstream::Upstream;
 use service::Gateway;
 use signals::Signals;
 
@@ -140,7 +140,7 @@ pub(crate) fn build(config: &Config) -> Result<State, String> {
         config.store.key_prefix.clone(),
         config.exempt_preflight,
     );
-    let upstreams = upstreams(config);
+    let upstreams = upstreams::upstreams(config)?;
     let meters = config.meters.iter().map(|metered| metered.meter.clone()).collect();
     Ok(State {
         clients: Clients {
@@ -191,25 +191,6 @@ fn answer(answer: &PolicyAnswer) -> Answer {
         body: response.body,
         files: response.files.clone(),
     }
-}
-
-fn upstreams(config: &Config) -> Vec<Arc<Upstream>> {
-    let address = |address: &ServerAddress| match address {
-        ServerAddress::Tcp { host, port } => Address::Tcp(host.clone(), *port),
-        ServerAddress::Unix(path) => Address::Unix(path.clone()),
-    };
-    let each = config.upstreams.iter().map(|upstream| {
-        let settings = Settings {
-            h2c: upstream.protocol == Protocol::H2c,
-            connect_timeout: upstream.connect_timeout,
-            read_timeout: upstream.read_timeout,
-            write_timeout: upstream.write_timeout,
-            idle_timeout: upstream.idle_timeout,
-        };
-        let servers = upstream.servers.iter().map(address).collect();
-        Arc::new(Upstream::new(upstream.name.clone(), servers, settings))
-    });
-    each.collect()
 }
 
 /// The shared store that the configuration names.
@@ -264,6 +245,9 @@ fn gateway(
         .name("gateway")
         .server_options(options)
         .build();
+    if let Some(http) = service.app_logic_mut() {
+        http.h2_options = Some(h2::h2_options());
+    }
     for address in &config.server.listen {
         service.add_tcp(&address.to_string());
     }

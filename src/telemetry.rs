@@ -42,7 +42,7 @@ pub struct Gate {
 pub fn start(level: Level, json: bool) {
     // The level is that of our own words. Pingora reports what clients and servers do wrong at its
     // own levels; what matters of it is logged here, in our words and at our rate.
-    let filter = format!("warn,sluicegate={level},pingora_core=error,pingora_proxy=off");
+    let filter = format!("warn,sluicegate={level},pingora_core=error,pingora_proxy=off,h2=error");
     let filter = EnvFilter::new(filter);
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)

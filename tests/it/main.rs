@@ -42,3 +42,4 @@ mod rules;
 mod scripts;
 mod shared;
 mod together;
+mod upstream_tls;
