@@ -27,6 +27,7 @@ mod examples;
 mod explain;
 mod fallback;
 mod faults;
+mod grpc;
 mod identity;
 mod lies;
 mod memory;
