@@ -15,6 +15,7 @@ mod support;
 
 mod answers;
 mod applications;
+mod attacks;
 mod calendar;
 mod concurrency;
 mod config;

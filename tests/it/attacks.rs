@@ -1,0 +1,4 @@
+//! The catalogue of attacks, each by its number.
+
+mod sockets;
+mod streams;
