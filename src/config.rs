@@ -39,6 +39,7 @@ pub use meter::{Metered, Push};
 pub use secret::Secret;
 pub use server_bounds::ServerBounds;
 pub use tls::{ClientCertificate, Pem, Tls};
+pub use tls::{ClientCertificate, Pem, Tls, UpstreamTls};
 pub use value::spell_duration;
 
 use diagnostic::{Mistake, Source};
@@ -221,6 +222,10 @@ pub struct Upstream {
     pub servers: Vec<ServerAddress>,
     /// What they speak.
     pub protocol: Protocol,
+    /// How they prove who they are; `None`: without TLS.
+    pub tls: Option<UpstreamTls>,
+    /// How often an HTTP/2 connection is asked whether it lives; `None`: never.
+    pub ping_interval: Option<Duration>,
     /// Longest wait for a connection.
     pub connect_timeout: Duration,
     /// Longest wait for the next bytes of a response.
@@ -250,8 +255,8 @@ pub enum ServerAddress {
 pub enum Protocol {
     /// HTTP/1.1.
     H1,
-    /// HTTP/2 without TLS.
-    H2c,
+    /// HTTP/2.
+    H2,
 }
 
 /// `[rollout]`: how far limits are enforced.

@@ -1,8 +1,10 @@
 //! The composition root: the only place where the parts meet.
 
+mod h2;
 mod listeners;
 mod service;
 mod signals;
+mod upstreams;
 
 use std::fmt;
 use std::io::ErrorKind;
@@ -16,9 +18,7 @@ use pingora_core::services::listening::Service;
 
 use crate::admin::Admin;
 use crate::client::Clients;
-use crate::config::{
-    Config, Format, Level, Metered, Pem, PolicyAnswer, Protocol, ServerAddress, Store, StoreKind,
-};
+use crate::config::{Config, Format, Level, Metered, Pem, PolicyAnswer, Store, StoreKind};
 use crate::delivery::Push;
 use crate::demo::SampleApp;
 use crate::limit::{Clock, Micros, SystemClock};
@@ -36,7 +36,7 @@ use crate::store::local::LocalStore;
 use crate::store::redis::{Address as RedisAddress, RedisStore, SetupError};
 use crate::telemetry::{self, Logs};
 use crate::tls::{Certificates, Keeper};
-use crate::upstream::{Address, Settings, Upstream};
+use crate::upstream::Upstream;
 use service::Gateway;
 use signals::Signals;
 
@@ -161,7 +161,7 @@ pub(crate) fn build(config: &Config) -> Result<State, String> {
         config.store.key_prefix.clone(),
         config.exempt_preflight,
     );
-    let upstreams = upstreams(config);
+    let upstreams = upstreams::upstreams(config)?;
     let meters = config.meters.iter().map(|metered| metered.meter.clone()).collect();
     Ok(State {
         clients: Clients {
@@ -214,25 +214,6 @@ fn answer(answer: &PolicyAnswer) -> Answer {
         body: response.body,
         files: response.files.clone(),
     }
-}
-
-fn upstreams(config: &Config) -> Vec<Arc<Upstream>> {
-    let address = |address: &ServerAddress| match address {
-        ServerAddress::Tcp { host, port } => Address::Tcp(host.clone(), *port),
-        ServerAddress::Unix(path) => Address::Unix(path.clone()),
-    };
-    let each = config.upstreams.iter().map(|upstream| {
-        let settings = Settings {
-            h2c: upstream.protocol == Protocol::H2c,
-            connect_timeout: upstream.connect_timeout,
-            read_timeout: upstream.read_timeout,
-            write_timeout: upstream.write_timeout,
-            idle_timeout: upstream.idle_timeout,
-        };
-        let servers = upstream.servers.iter().map(address).collect();
-        Arc::new(Upstream::new(upstream.name.clone(), servers, settings))
-    });
-    each.collect()
 }
 
 /// The shared store that the configuration names.

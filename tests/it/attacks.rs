@@ -9,5 +9,7 @@ mod limits;
 mod mutants;
 mod recorder;
 mod slow;
+mod sockets;
 mod state;
+mod streams;
 mod volley;
