@@ -13,6 +13,7 @@ mod private;
 mod reader;
 mod secret;
 mod sections;
+mod server_bounds;
 mod size;
 mod tls;
 mod value;
@@ -36,6 +37,7 @@ pub use file::{Stamp, Watched};
 pub use https::{Authorities, AuthoritiesFault, Https, Pair, PairFault, Place};
 pub use meter::{Metered, Push};
 pub use secret::Secret;
+pub use server_bounds::ServerBounds;
 pub use tls::{ClientCertificate, Pem, Tls};
 pub use value::spell_duration;
 
@@ -114,6 +116,8 @@ pub struct Server {
     pub write_timeout: Duration,
     /// How long requests may take to end at a shutdown.
     pub drain_timeout: Duration,
+    /// What connections and requests are held to.
+    pub bounds: ServerBounds,
 }
 
 /// `[log]`: what is logged.

@@ -30,6 +30,7 @@ pub mod batches;
 pub mod delivery;
 pub mod demo;
 pub mod explain;
+pub mod guard;
 pub mod proxy;
 pub mod reload;
 pub mod replay;

@@ -4,7 +4,9 @@
 //! of this program. Never a client, a path or a key: the number of series is known from the
 //! configuration, whatever clients send.
 
+mod doors;
 mod limits;
+mod logs;
 mod meters;
 mod penalties;
 mod series;
@@ -21,7 +23,10 @@ use prometheus::{
 
 use crate::identity::Identified;
 use crate::limit::Verdict;
+use crate::telemetry::Logs;
+use doors::DoorSeries;
 use limits::LimitSeries;
+use logs::LogSeries;
 use meters::MeterSeries;
 use penalties::PenaltySeries;
 use series::{catch_up, counters, gauge, histogram, seconds};
@@ -44,6 +49,7 @@ const DECISION_BUCKETS: [f64; 12] =
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
+    doors: DoorSeries,
     limits: LimitSeries,
     penalties: PenaltySeries,
     requests: IntCounterVec,
@@ -57,6 +63,7 @@ pub struct Metrics {
     local_entries: IntGauge,
     instances: IntGauge,
     meters: MeterSeries,
+    logs: LogSeries,
     tls: TlsSeries,
     /// One scrape at a time brings the store's own counters over.
     scrape: Mutex<()>,
@@ -104,6 +111,7 @@ impl Metrics {
     pub fn new() -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
         let metrics = Self {
+            doors: DoorSeries::new(&registry)?,
             limits: LimitSeries::new(&registry)?,
             penalties: PenaltySeries::new(&registry)?,
             requests: counters(
@@ -155,6 +163,7 @@ impl Metrics {
                 "Gateways that share the quotas when each decides by itself.",
             )?,
             meters: MeterSeries::new(&registry)?,
+            logs: LogSeries::new(&registry)?,
             tls: TlsSeries::new(&registry)?,
             scrape: Mutex::new(()),
             registry,
@@ -193,6 +202,12 @@ impl Metrics {
         self.penalties.show(reading);
     }
 
+    /// Brings over what the logs have not shown, and how often the process has panicked.
+    pub fn logged(&self, logs: &Logs) {
+        let _one_at_a_time = self.scrape.lock().unwrap_or_else(PoisonError::into_inner);
+        self.logs.show(logs);
+    }
+
     /// Records what each source of users found.
     pub fn identified(&self, found: &Identified) {
         for (source, finding) in &found.findings {
@@ -227,6 +242,23 @@ impl Metrics {
         if let Some(added) = request.added {
             self.added_latency.observe(added.as_secs_f64());
         }
+    }
+
+    /// Connections of clients that are open.
+    pub const fn connections(&self) -> &IntGauge {
+        &self.doors.open
+    }
+
+    /// Records a connection that was closed before a request was read; `reason` is one of a few
+    /// words of this program.
+    pub fn connection_refused(&self, reason: &'static str) {
+        self.doors.refused.with_label_values(&[reason]).inc();
+    }
+
+    /// Records a request that no rule saw, because it could not be read in one way; `reason` is one
+    /// of a few words of this program.
+    pub fn malformed(&self, reason: &'static str) {
+        self.doors.malformed.with_label_values(&[reason]).inc();
     }
 
     /// Records that an upstream failed to answer; `kind` is one of a few words of this program.

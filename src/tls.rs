@@ -30,7 +30,7 @@ use held::Held;
 use sessions::Sessions;
 use verifier::Verifier;
 
-pub use handshake::{Handshakes, Terminating};
+pub use handshake::Handshakes;
 pub use keeper::Keeper;
 
 /// What is offered to clients that ask, the best first. Who asks for something else alone is turned

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use http::StatusCode;
 use http::request::Parts;
 
+use super::intake::announces_more;
 use super::tab::Tab;
 use super::{Context, NO_ROUTE, Proxy, forward};
 use crate::client::Client;
@@ -15,6 +16,8 @@ use crate::request::{RequestView, is_plain_host};
 use crate::response::Refusal;
 use crate::rules::{Asked, Demand, Enforcement};
 
+/// Said of a body that is larger than it may be.
+pub(super) const TOO_LARGE: &str = "The body of the request is too large.";
 /// Said of every credential that is not valid, whatever is wrong with it.
 const NOT_VALID: &str = "The credential is not valid.";
 
@@ -38,6 +41,10 @@ pub(super) async fn admit(
         return Some(Refusal::plain(StatusCode::FORBIDDEN, "This address is not let in."));
     }
     ctx.route = ctx.state.routes.find(&view).cloned();
+    if announces_more(head, ctx.body_most(proxy)) {
+        ctx.client = Some(client);
+        return Some(Refusal::plain(StatusCode::PAYLOAD_TOO_LARGE, TOO_LARGE));
+    }
     let verdict = match identify(proxy, ctx, &view, client).await {
         Ok(began) => {
             let demand = ctx.client.as_ref().map(|client| demand(proxy, &view, client, ctx));

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use prometheus::IntGauge;
 
+use super::intake::Intake;
 use super::tab::Tab;
 use super::{Proxy, State};
 use crate::client::Client;
@@ -28,6 +29,8 @@ pub struct Context {
     /// What is to be settled, until it is.
     pub(super) tab: Option<Tab>,
     pub(super) attempts: usize,
+    /// What has come of the request's body.
+    pub(super) intake: Intake,
     /// An invalid credential was presented, and is to be refused if nothing else refuses.
     pub(super) forgery: bool,
     /// What the request holds of `concurrency` policies: given back with this at the latest.
@@ -54,6 +57,7 @@ impl Context {
             decided: None,
             tab: None,
             attempts: 0,
+            intake: Intake::default(),
             forgery: false,
             permits: Holding::default(),
             _in_flight: InFlight::start(in_flight),
@@ -65,6 +69,11 @@ impl Context {
         if let Some((tab, verdict)) = self.tab.take().zip(self.verdict.as_mut()) {
             tab.settle(proxy, &self.state, status, verdict);
         }
+    }
+
+    /// Most bytes of the request's body.
+    pub(super) fn body_most(&self, proxy: &Proxy) -> u64 {
+        self.route.as_ref().and_then(|route| route.max_body).unwrap_or(proxy.bounds.body)
     }
 
     pub(super) fn upstream(&self) -> Option<&Arc<Upstream>> {

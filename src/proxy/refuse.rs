@@ -9,7 +9,7 @@ use http::header::{
 use http::request::Parts;
 use http::{Method, StatusCode};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
-use pingora_error::{Error, ErrorSource, ErrorType, Result};
+use pingora_error::Result;
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 use tokio::time::timeout;
@@ -77,39 +77,6 @@ pub(super) async fn write(
         return Ok(());
     }
     session.write_response_body(Some(Bytes::from(body)), true).await
-}
-
-/// The word of a metric for what an upstream failed by.
-pub(super) fn failure_kind(error: &Error) -> &'static str {
-    match error.etype() {
-        ErrorType::ConnectTimedout => "connect-timeout",
-        ErrorType::ReadTimedout | ErrorType::WriteTimedout => "timeout",
-        ErrorType::ConnectRefused | ErrorType::ConnectNoRoute | ErrorType::ConnectError => {
-            "connect"
-        }
-        _ => "broken",
-    }
-}
-
-/// The status for a request that could not be proxied; nothing if there is nobody to answer.
-pub(super) fn status_of(error: &Error) -> Option<StatusCode> {
-    if let ErrorType::HTTPStatus(code) = error.etype() {
-        return StatusCode::from_u16(*code).ok();
-    }
-    match (error.esource(), error.etype()) {
-        (_, ErrorType::ConnectTimedout)
-        | (ErrorSource::Upstream, ErrorType::ReadTimedout | ErrorType::WriteTimedout) => {
-            Some(StatusCode::GATEWAY_TIMEOUT)
-        }
-        (ErrorSource::Upstream, _) => Some(StatusCode::BAD_GATEWAY),
-        (
-            ErrorSource::Downstream,
-            ErrorType::WriteError | ErrorType::ReadError | ErrorType::ConnectionClosed,
-        ) => None,
-        (ErrorSource::Downstream, ErrorType::ReadTimedout) => Some(StatusCode::REQUEST_TIMEOUT),
-        (ErrorSource::Downstream, _) => Some(StatusCode::BAD_REQUEST),
-        (ErrorSource::Internal | ErrorSource::Unset, _) => Some(StatusCode::INTERNAL_SERVER_ERROR),
-    }
 }
 
 /// All `Accept` lines as one, as HTTP joins them; nothing without any.

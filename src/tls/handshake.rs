@@ -1,32 +1,20 @@
-//! The handshake, under a deadline of its own, and what comes behind it.
+//! The handshake, under a deadline.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use pingora_core::apps::ServerApp;
 use pingora_core::listeners::tls::Acceptor;
 use pingora_core::protocols::Stream;
 use pingora_core::protocols::l4::stream::Stream as Connection;
-use pingora_core::server::ShutdownWatch;
 use tokio::time::timeout;
 
 use super::{Certificates, acceptor};
 use crate::metrics::{Handshake, Metrics};
 
-/// Longest that a handshake may take: some round trips of a bad line.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// Handshakes with clients.
 pub struct Handshakes {
     acceptor: Acceptor,
     metrics: Arc<Metrics>,
-}
-
-/// An application behind TLS.
-pub struct Terminating<A> {
-    app: Arc<A>,
-    handshakes: Handshakes,
 }
 
 // === impl Handshakes ===
@@ -52,35 +40,5 @@ impl Handshakes {
             };
         self.metrics.shaken(handshake);
         stream
-    }
-}
-
-// === impl Terminating ===
-
-impl<A> Terminating<A> {
-    /// `app` behind these handshakes.
-    pub fn new(app: A, handshakes: Handshakes) -> Self {
-        Self { app: Arc::new(app), handshakes }
-    }
-}
-
-#[async_trait]
-impl<A: ServerApp + Send + Sync + 'static> ServerApp for Terminating<A> {
-    async fn process_new(
-        self: &Arc<Self>,
-        stream: Stream,
-        shutdown: &ShutdownWatch,
-    ) -> Option<Stream> {
-        // Only a connection as it was accepted: one that was handed back has had its handshake.
-        let connection = stream.into_any().downcast::<Connection>().ok()?;
-        let mut next = self.handshakes.shake(*connection, HANDSHAKE_TIMEOUT).await;
-        while let Some(stream) = next {
-            next = self.app.process_new(stream, shutdown).await;
-        }
-        None
-    }
-
-    async fn cleanup(&self) {
-        self.app.cleanup().await;
     }
 }

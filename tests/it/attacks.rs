@@ -1,0 +1,13 @@
+//! Attacks, by the number that each has in `docs/security.md`: what clients do on purpose, and what
+//! has to come of it.
+
+mod cardinality;
+mod corpus;
+mod exposure;
+mod framing;
+mod limits;
+mod mutants;
+mod recorder;
+mod slow;
+mod state;
+mod volley;
