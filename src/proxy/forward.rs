@@ -7,7 +7,7 @@ use pingora_error::{ErrorType, OrErr, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
 
-use super::{Context, State, lines, peer_address};
+use super::{Context, State, lines, peer_address, secure};
 use crate::client::{Client, is_address_claim};
 use crate::identity::Identity;
 use crate::response::fields::Field;
@@ -52,7 +52,9 @@ pub(super) fn prepare(request: &mut RequestHeader, session: &Session, ctx: &Cont
     let authority = session.req_header().uri.authority().map(http::uri::Authority::as_str);
     let host = lines(received, HOST.as_str()).next().or(authority).unwrap_or_default().to_owned();
     let forwarded_host = kept(received, "x-forwarded-host", trusted).unwrap_or(&host).to_owned();
-    let proto = kept(received, "x-forwarded-proto", trusted).unwrap_or("http").to_owned();
+    let proto = kept(received, "x-forwarded-proto", trusted);
+    let proto = proto.unwrap_or(if secure::is_secure(session) { "https" } else { "http" });
+    let proto = proto.to_owned();
     let identity = &ctx.state.clients.identity;
     remove_claims(request, identity, trusted);
     set_target(request, ctx)?;

@@ -1,83 +1,134 @@
-//! The same heads over HTTP/2: they are read as in HTTP/1. Frames are made by hand, since no library
-//! sends these.
+//! HTTP/2: many streams, floods of frames, and requests that HTTP/1.1 would read otherwise.
 
-use std::io::{Read, Write};
+mod floods;
+mod resets;
+mod smuggling;
 
-use super::scene::Scene;
-use crate::support::raw;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
-const HEADERS: u8 = 1;
-/// The length of a frame's head.
-const FRAME_HEAD: usize = 9;
-/// How the first byte of an answer's headers says its status: names of the static table.
-const STATUSES: [(u8, u16); 3] = [(0x88, 200), (0x8c, 400), (0x8d, 404)];
-const FOUR_SEVENTEEN: &[u8] = b"417";
+use crate::support::app::{App, response};
+use crate::support::gateway::{Gateway, app_at};
+use crate::support::http2::{Connection, End, HEADERS, WHOLE, frame, get};
+use crate::support::load::Caller;
 
-/// Asks with these fields, literally; the status.
-fn ask(scene: &Scene, fields: &[(&str, &str)]) -> u16 {
-    let mut block = Vec::new();
-    for (name, value) in fields {
-        block.push(0);
-        for text in [name, value] {
-            block.push(u8::try_from(text.len()).expect("short"));
-            block.extend_from_slice(text.as_bytes());
-        }
+const STREAMS: u32 = 100;
+const QUOTA: usize = 37;
+/// What an attack may leave behind or take up meanwhile.
+const GROWTH_MAX: u64 = 50 << 20;
+
+/// Who attacks has a quota; who is asked for by others has none.
+fn start(app: &App, quota: usize) -> Gateway {
+    start_with(app, quota, "")
+}
+
+/// The same with a further key of `[server]`.
+fn start_with(app: &App, quota: usize, server: &str) -> Gateway {
+    Gateway::start(&format!(
+        "h2c = true\n{server}\n[store]\nkind = \"local\"\n{}\
+         [policies.all]\nquota = {quota}\nwindow = \"1h\"\npartition = []\n\
+         [[rules]]\npath = \"/attacked/**\"\npolicies = [\"all\"]\n",
+        app_at(app.address())
+    ))
+}
+
+fn decisions(gateway: &Gateway, decision: &str) -> usize {
+    gateway.metric("sluicegate_decisions_total", &[&format!("decision=\"{decision}\"")]) as usize
+}
+
+/// What is measured while somebody attacks: how many others were served, and what memory was taken.
+#[derive(Debug)]
+struct Meanwhile {
+    served: usize,
+    growth: u64,
+}
+
+/// Runs `attack` while others ask; all of them are served.
+fn while_others_ask(gateway: &Gateway, attack: impl FnOnce()) -> Meanwhile {
+    let (ended, served) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let mut caller = Caller::new(gateway.public());
+    assert_eq!(caller.get("/other", "").expect("an answer"), 200);
+    let before = gateway.resident();
+    let most = std::thread::scope(|scope| {
+        let others = scope.spawn(|| {
+            while !ended.load(Ordering::Relaxed) {
+                assert_eq!(caller.get("/other", "").expect("others are served"), 200);
+                served.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        let memory = scope.spawn(|| {
+            let mut most = before;
+            while !ended.load(Ordering::Relaxed) {
+                most = most.max(gateway.resident());
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            most
+        });
+        let ending = Ending(&ended);
+        attack();
+        drop(ending);
+        others.join().expect("others are served");
+        memory.join().expect("it measures")
+    });
+    let growth = most.max(gateway.resident()).saturating_sub(before);
+    Meanwhile { served: served.into_inner(), growth }
+}
+
+/// Ends the others however the attack ends.
+struct Ending<'a>(&'a AtomicBool);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
-    let mut stream = raw::connect(scene.gateway.public());
-    let mut sent = PREFACE.to_vec();
-    sent.extend_from_slice(&[0, 0, u8::try_from(block.len()).expect("short"), 1, 5, 0, 0, 0, 1]);
-    sent.extend_from_slice(&block);
-    stream.write_all(&sent).expect("the gateway reads");
-    loop {
-        let mut head = [0; FRAME_HEAD];
-        stream.read_exact(&mut head).expect("the gateway answers");
-        let length = usize::from(head[1]) << 8 | usize::from(head[2]);
-        let mut payload = vec![0; length];
-        stream.read_exact(&mut payload).expect("a whole frame");
-        if head[3] == HEADERS {
-            return status(&payload);
-        }
-    }
 }
 
-fn status(block: &[u8]) -> u16 {
-    let known = STATUSES.iter().find(|(byte, _)| block.first() == Some(byte));
-    let literal = block.windows(3).any(|window| window == FOUR_SEVENTEEN);
-    known.map_or(if literal { 417 } else { 0 }, |(_, status)| *status)
-}
-
-/// A GET of this path from `a`, with more fields.
-fn get<'a>(path: &'a str, more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
-    let start = [(":method", "GET"), (":scheme", "http"), (":path", path), (":authority", "a")];
-    [&start[..], more].concat()
-}
-
+/// C-11: every stream is charged, exactly, and one connection cannot beat the limit.
 #[test]
-fn c07_to_c19_are_read_in_http2_as_in_http1() {
-    let config = "[request]\n[client]\ntrusted_proxies = [\"127.0.0.1\"]\n\
-                  [identity.header]\nuser = \"x-user-id\"\n";
-    let scene = Scene::with_server("h2c = true\n", config);
-    for (path, more, reason) in [
-        ("/a%2fb", &[][..], "path-slash"),
-        ("/../a", &[], "path-root"),
-        ("/a%zz", &[], "path-escape"),
-        ("/", &[("x-user-id", "a"), ("x-user-id", "b")], "duplicate"),
-        ("/", &[("authorization", "a"), ("authorization", "b")], "duplicate"),
-        ("/", &[("host", "a b")], "host"),
-    ] {
-        let before = (scene.malformed(reason), scene.served(), scene.charged("all"));
-        let status = ask(&scene, &get(path, more));
-        // A `Host` that is not `:authority` Pingora refuses by itself.
-        let counted = u64::from(reason != "host");
-        assert_eq!(status, 400, "{path} {more:?}");
-        let after = (scene.malformed(reason), scene.served(), scene.charged("all"));
-        assert_eq!(after, (before.0 + counted, before.1, before.2), "{path} {more:?}");
+fn c11_every_stream_of_a_connection_is_charged() {
+    let app = App::start();
+    let gateway = start(&app, QUOTA);
+    let mut connection = Connection::open(gateway.public());
+    let streams: Vec<u32> = (0..STREAMS).map(|number| 2 * number + 1).collect();
+    for stream in &streams {
+        connection.get(*stream, "/attacked/one").expect("the gateway reads");
     }
-    let lines = [("x_own", "1"), ("x-http-method-override", "PUT"), ("x-fine", "2")];
-    assert_eq!(ask(&scene, &get("/b//%63?d", &lines)), 200);
-    let seen = scene.app.last();
-    assert_eq!((seen.target.as_str(), seen.header("host")), ("/b//%63?d", Some("a")));
-    let kept = ["x_own", "x-http-method-override", "x-fine"].map(|name| seen.header(name));
-    assert_eq!(kept, [None, None, Some("2")]);
+    let mut ends = BTreeMap::new();
+    for _ in &streams {
+        *ends.entry(connection.end_of(&streams).1).or_insert(0) += 1;
+    }
+    let denied = STREAMS as usize - QUOTA;
+    let expected = BTreeMap::from([(End::Answer(200), QUOTA), (End::Answer(429), denied)]);
+    assert_eq!(ends, expected);
+    assert_eq!(app.seen().len(), QUOTA, "what the application got");
+    assert_eq!((decisions(&gateway, "allow"), decisions(&gateway, "deny")), (QUOTA, denied));
+}
+
+/// More streams than are allowed at once are refused one by one; none passes uncounted.
+#[test]
+fn c11_streams_beyond_those_allowed_at_once_are_refused() {
+    let app = App::answering(|_| {
+        // So that all of them are under way.
+        std::thread::sleep(Duration::from_millis(2));
+        response("200 OK", "", b"")
+    });
+    let gateway = start(&app, 1_000_000);
+    let mut connection = Connection::open(gateway.public());
+    let streams: Vec<u32> = (0..3 * STREAMS).map(|number| 2 * number + 1).collect();
+    let mut requests = Vec::new();
+    for stream in &streams {
+        requests.extend(frame(HEADERS, WHOLE, *stream, &get("/attacked/one")));
+    }
+    connection.send(&requests).expect("the gateway reads");
+    let mut ends = BTreeMap::new();
+    for _ in &streams {
+        *ends.entry(connection.end_of(&streams).1).or_insert(0) += 1;
+    }
+    println!("{ends:?}");
+    let answered = ends[&End::Answer(200)];
+    assert!(answered >= STREAMS as usize, "those that are allowed: {ends:?}");
+    assert!(ends.keys().all(|end| matches!(end, End::Answer(200) | End::Reset(7))), "{ends:?}");
+    assert_eq!(app.seen().len(), answered);
+    assert_eq!(decisions(&gateway, "allow"), answered);
 }
