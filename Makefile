@@ -6,7 +6,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/sbin
 CARGO_DENY := $(shell command -v cargo-deny)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench soak install
+.PHONY: help run test bench soak fuzz install
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):  *## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -23,8 +23,10 @@ test:  ## install what the tests need, then check and test everything
 	else echo 'skipped: cargo clippy is not installed (rustup component add clippy)'; fi
 	cargo test --locked
 	RUSTDOCFLAGS=-Dwarnings cargo doc --locked --no-deps
+# Advisories are news of the day, and come from GitHub: a workflow asks for them daily. What is asked
+# here depends on this repository alone. It is not installed for it: that compiles for minutes.
 ifdef CARGO_DENY
-	cargo deny --locked check
+	cargo deny --locked check licenses bans sources
 else
 	@echo 'skipped: cargo-deny is not installed (cargo install cargo-deny --locked)'
 endif
@@ -47,6 +49,21 @@ soak:  ## the end-to-end tests on a release build, the long ones too, with twent
 	@echo '| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |'
 	@cat $(FAULT_MATRIX)/*.md
 	@cat $(ENDURANCE)/*.md
+
+# The targets of tests/fuzz, and how many inputs each gets.
+TARGETS = path::path_has_one_spelling forwarded::forwarded_is_believed_from_the_right \
+	config::config_is_read_or_refused replies::replies_are_of_the_script_or_none \
+	keys::keys_are_shared_by_the_same_alone
+RUNS = 10000000
+
+fuzz:  ## fuzz with RUNS inputs a target; guided by coverage with cargo-bolero and a nightly Rust
+ifneq ($(shell command -v cargo-bolero),)
+	@for target in $(TARGETS); do echo "== $$target"; \
+	cargo +nightly bolero test $$target --sanitizer NONE --runs $(RUNS) || exit 1; done
+else
+	@echo 'cargo-bolero is not installed (cargo install cargo-bolero --locked): random inputs alone'
+	BOLERO_RANDOM_ITERATIONS=$(RUNS) cargo test --locked --profile fuzz --test fuzz $(TARGETS)
+endif
 
 install:  ## install the sluicegate binary for this user
 	@tests/setup.sh run

@@ -7,11 +7,13 @@ mod answer;
 mod diagnostic;
 mod expand;
 mod file;
+mod https;
 mod meter;
 mod private;
 mod reader;
 mod secret;
 mod sections;
+mod server_bounds;
 mod size;
 mod tls;
 mod value;
@@ -32,8 +34,10 @@ use crate::rules::{Enforcement, PartitionedPolicy, Route, Rule};
 pub use answer::{Cors, PolicyAnswer, Response};
 pub use diagnostic::{Problem, Problems, Severity};
 pub use file::{Stamp, Watched};
+pub use https::{Authorities, AuthoritiesFault, Https, Pair, PairFault, Place};
 pub use meter::{Metered, Push};
 pub use secret::Secret;
+pub use server_bounds::ServerBounds;
 pub use tls::{ClientCertificate, Pem, Tls, UpstreamTls};
 pub use value::spell_duration;
 
@@ -46,6 +50,8 @@ use reader::{Reader, Section};
 pub struct Config {
     /// The public listeners.
     pub server: Server,
+    /// The public listeners that speak TLS.
+    pub https: Https,
     /// Where the operator's listener listens.
     pub admin: SocketAddr,
     /// What is logged.
@@ -96,7 +102,7 @@ struct Origin {
 /// `[server]`: the public listeners.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
-    /// 1 to 16 addresses, each once.
+    /// 1 to 16 addresses, each once; none at all where others speak TLS.
     pub listen: Vec<SocketAddr>,
     /// Worker threads; 0: one per core.
     pub threads: usize,
@@ -110,6 +116,8 @@ pub struct Server {
     pub write_timeout: Duration,
     /// How long requests may take to end at a shutdown.
     pub drain_timeout: Duration,
+    /// What connections and requests are held to.
+    pub bounds: ServerBounds,
 }
 
 /// `[log]`: what is logged.

@@ -4,11 +4,14 @@
 //! of this program. Never a client, a path or a key: the number of series is known from the
 //! configuration, whatever clients send.
 
+mod doors;
 mod limits;
+mod logs;
 mod meters;
 mod penalties;
 mod series;
 mod store;
+mod tls;
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -20,15 +23,20 @@ use prometheus::{
 
 use crate::identity::Identified;
 use crate::limit::Verdict;
+use crate::telemetry::Logs;
+use doors::DoorSeries;
 use limits::LimitSeries;
+use logs::LogSeries;
 use meters::MeterSeries;
 use penalties::PenaltySeries;
 use series::{catch_up, counters, gauge, histogram, seconds};
 use store::StoreSeries;
+use tls::TlsSeries;
 
 pub use meters::MeterReading;
 pub use penalties::PenaltyReading;
 pub use store::StoreReading;
+pub use tls::Handshake;
 
 /// From 100 us, a fast application's answer, to 100 s, beyond every timeout.
 const REQUEST_BUCKETS: [f64; 13] =
@@ -41,6 +49,7 @@ const DECISION_BUCKETS: [f64; 12] =
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
+    doors: DoorSeries,
     limits: LimitSeries,
     penalties: PenaltySeries,
     requests: IntCounterVec,
@@ -54,6 +63,8 @@ pub struct Metrics {
     local_entries: IntGauge,
     instances: IntGauge,
     meters: MeterSeries,
+    logs: LogSeries,
+    tls: TlsSeries,
     /// One scrape at a time brings the store's own counters over.
     scrape: Mutex<()>,
 }
@@ -100,6 +111,7 @@ impl Metrics {
     pub fn new() -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
         let metrics = Self {
+            doors: DoorSeries::new(&registry)?,
             limits: LimitSeries::new(&registry)?,
             penalties: PenaltySeries::new(&registry)?,
             requests: counters(
@@ -151,6 +163,8 @@ impl Metrics {
                 "Gateways that share the quotas when each decides by itself.",
             )?,
             meters: MeterSeries::new(&registry)?,
+            logs: LogSeries::new(&registry)?,
+            tls: TlsSeries::new(&registry)?,
             scrape: Mutex::new(()),
             registry,
         };
@@ -186,6 +200,12 @@ impl Metrics {
     pub fn penalised(&self, reading: &PenaltyReading) {
         let _one_at_a_time = self.scrape.lock().unwrap_or_else(PoisonError::into_inner);
         self.penalties.show(reading);
+    }
+
+    /// Brings over what the logs have not shown, and how often the process has panicked.
+    pub fn logged(&self, logs: &Logs) {
+        let _one_at_a_time = self.scrape.lock().unwrap_or_else(PoisonError::into_inner);
+        self.logs.show(logs);
     }
 
     /// Records what each source of users found.
@@ -224,6 +244,23 @@ impl Metrics {
         }
     }
 
+    /// Connections of clients that are open.
+    pub const fn connections(&self) -> &IntGauge {
+        &self.doors.open
+    }
+
+    /// Records a connection that was closed before a request was read; `reason` is one of a few
+    /// words of this program.
+    pub fn connection_refused(&self, reason: &'static str) {
+        self.doors.refused.with_label_values(&[reason]).inc();
+    }
+
+    /// Records a request that no rule saw, because it could not be read in one way; `reason` is one
+    /// of a few words of this program.
+    pub fn malformed(&self, reason: &'static str) {
+        self.doors.malformed.with_label_values(&[reason]).inc();
+    }
+
     /// Records that an upstream failed to answer; `kind` is one of a few words of this program.
     pub fn upstream_failed(&self, upstream: &str, kind: &'static str) {
         self.upstream_errors.with_label_values(&[upstream, kind]).inc();
@@ -232,6 +269,22 @@ impl Metrics {
     /// Records a reload.
     pub fn reloaded(&self, result: Reload) {
         self.config_reloads.with_label_values(&[result.name()]).inc();
+    }
+
+    /// Records how a TLS handshake with a client ended.
+    pub fn shaken(&self, handshake: Handshake) {
+        self.tls.shaken(handshake);
+    }
+
+    /// How many handshakes have ended in each way.
+    pub fn handshakes(&self) -> [(&'static str, u64); 3] {
+        self.tls.handshakes()
+    }
+
+    /// Says until when each certificate is valid, by its name, in seconds since the epoch: these
+    /// and no others.
+    pub fn certificates(&self, ends: &BTreeMap<String, i64>) {
+        self.tls.show(ends);
     }
 
     /// Requests under way.

@@ -6,12 +6,17 @@
 //! runs, records.
 
 mod admit;
+mod bounds;
 mod context;
 mod cors;
 mod count;
+mod fail;
 mod forward;
+mod intake;
 mod record;
+mod redirect;
 mod refuse;
+mod secure;
 mod state;
 mod switch;
 mod tab;
@@ -32,6 +37,7 @@ use pingora_error::{Error, ErrorSource, ErrorType, Result, RetryType};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
+use crate::guard::Guarded;
 use crate::limit::{Clock, SystemClock};
 use crate::limiter::Limiter;
 use crate::metering::Metering;
@@ -41,6 +47,7 @@ use crate::response::Refusal;
 use crate::rules::Enforcement;
 use crate::telemetry::Gate;
 
+pub use bounds::Bounds;
 pub use context::Context;
 pub use cors::Cors;
 pub use state::State;
@@ -53,17 +60,6 @@ pub const ATTEMPTS_MAX: usize = 3;
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// The name of the route that requests take which no route takes.
 const NO_ROUTE: &str = "none";
-
-/// How long a client may take.
-#[derive(Clone, Copy, Debug)]
-pub struct Timeouts {
-    /// An idle connection is kept so long.
-    pub keepalive: Duration,
-    /// Longest wait for the next bytes of a request.
-    pub read: Duration,
-    /// Longest wait for the client to take bytes of a response.
-    pub write: Duration,
-}
 
 /// The proxy.
 #[derive(Debug)]
@@ -78,8 +74,8 @@ pub struct Proxy {
     pub metering: Arc<Metering>,
     /// The clock of the process.
     pub clock: SystemClock,
-    /// How long clients may take.
-    pub timeouts: Timeouts,
+    /// What clients are held to.
+    pub bounds: Bounds,
     /// Set when the process is about to stop: connections are closed after their answer.
     pub draining: Arc<AtomicBool>,
     failures: Gate,
@@ -100,7 +96,7 @@ impl Proxy {
         limiter: Arc<Limiter<SystemClock>>,
         metrics: Arc<Metrics>,
         clock: SystemClock,
-        timeouts: Timeouts,
+        bounds: Bounds,
     ) -> Self {
         Self {
             state: ArcSwap::from_pointee(state),
@@ -108,7 +104,7 @@ impl Proxy {
             metrics,
             metering: Arc::new(Metering::new(clock)),
             clock,
-            timeouts,
+            bounds,
             draining: Arc::default(),
             failures: Gate::new(),
             bodies: Gate::new(),
@@ -119,15 +115,6 @@ impl Proxy {
     /// How far limits are enforced at present.
     pub fn enforcement(&self) -> Enforcement {
         self.switch.applied(self.state.load().enforcement)
-    }
-
-    fn note_failure(&self, ctx: &Context, error: &Error) {
-        let Some(upstream) = ctx.upstream() else { return };
-        self.metrics.upstream_failed(upstream.name(), refuse::failure_kind(error));
-        if let Some(held_back) = self.failures.pass(self.clock.now()) {
-            let upstream = upstream.name();
-            tracing::warn!(upstream, %error, held_back, "the upstream failed");
-        }
     }
 
     /// Says why a client got our body instead of the operator's own.
@@ -163,10 +150,10 @@ impl ProxyHttp for Phases {
         // request's framing is ambiguous. That stays.
         if session.get_keepalive().is_some() {
             let kept = !self.draining.load(Ordering::Relaxed);
-            session.set_keepalive(kept.then_some(self.timeouts.keepalive.as_secs()));
+            session.set_keepalive(kept.then_some(self.bounds.keepalive.as_secs()));
         }
-        session.set_read_timeout(Some(self.timeouts.read));
-        session.set_write_timeout(Some(self.timeouts.write));
+        session.set_read_timeout(Some(self.bounds.read));
+        session.set_write_timeout(Some(self.bounds.write));
         // Of a request body that an early answer has left unread.
         session.set_total_drain_timeout(Some(DRAIN_TIMEOUT));
         Ok(())
@@ -181,6 +168,11 @@ impl ProxyHttp for Phases {
                 Refusal::plain(StatusCode::BAD_REQUEST, "The request target is not a path.");
             return refuse::write(self, session, ctx, &refusal).await.map(|()| true);
         }
+        if let Some(port) = redirect::port(session, peer, &ctx.state) {
+            return redirect::answer(self, session, ctx, port).await.map(|()| true);
+        }
+        ctx.certificate = secure::certificate(session);
+        let head = session.req_header();
         let Some(refusal) = admit::admit(self, peer, head, ctx).await else { return Ok(false) };
         // Nothing is under way: who is refused may take his time to read why.
         ctx.permits.free();
@@ -257,6 +249,9 @@ impl ProxyHttp for Phases {
         _: bool,
         ctx: &mut Context,
     ) -> Result<()> {
+        let bytes = body.as_ref().map_or(0, Bytes::len);
+        let after = self.clock.now().since(ctx.started);
+        ctx.intake.take(bytes, after, ctx.body_most(self), self.bounds.body_rate)?;
         if let Some((tab, body)) = ctx.tab.as_mut().zip(body.as_ref()) {
             tab.read(body.len());
         }
@@ -283,6 +278,11 @@ impl ProxyHttp for Phases {
             response.remove_header(&http::header::TRANSFER_ENCODING);
             session.set_keepalive(None);
         }
+        if response.status == StatusCode::SWITCHING_PROTOCOLS
+            && let Some(connection) = session.stream().and_then(Guarded::below)
+        {
+            connection.pass_through();
+        }
         if response.status.is_informational() && response.status != StatusCode::SWITCHING_PROTOCOLS
         {
             forward::keep_costs(response, &ctx.state);
@@ -292,6 +292,7 @@ impl ProxyHttp for Phases {
             ctx.permits.free();
         }
         forward::end_hop(response);
+        secure::promise(response, session, &ctx.state)?;
         if let Some(tab) = &mut ctx.tab {
             tab.hear(response);
             if tab.is_complete() {
@@ -335,36 +336,7 @@ impl ProxyHttp for Phases {
         error: &Error,
         ctx: &mut Context,
     ) -> FailToProxy {
-        ctx.permits.free();
-        let status = refuse::status_of(error);
-        if *error.esource() == ErrorSource::Upstream {
-            self.note_failure(ctx, error);
-        }
-        let Some(status) = status else {
-            return FailToProxy { error_code: 0, can_reuse_downstream: false };
-        };
-        let message = match status {
-            StatusCode::BAD_GATEWAY => "The application cannot be reached or broke off its answer.",
-            StatusCode::GATEWAY_TIMEOUT => "The application did not answer in time.",
-            StatusCode::BAD_REQUEST => "The request could not be read.",
-            _ => "The gateway failed.",
-        };
-        let refusal = Refusal::plain(status, message);
-        // After a 101 the connection no longer speaks HTTP.
-        let interim = |head: &ResponseHeader| {
-            head.status.is_informational() && head.status != StatusCode::SWITCHING_PROTOCOLS
-        };
-        if session.response_written().is_none_or(interim) {
-            session.set_keepalive(None);
-            if *error.esource() == ErrorSource::Downstream {
-                // Who spoils a request that the application may have is as who goes away.
-                ctx.settle(self, None);
-            }
-            if let Err(error) = refuse::write(self, session, ctx, &refusal).await {
-                tracing::debug!(%error, "the client did not take the answer");
-            }
-        }
-        FailToProxy { error_code: status.as_u16(), can_reuse_downstream: false }
+        fail::fail(self, session, error, ctx).await
     }
 
     fn suppress_error_log(&self, _: &Session, _: &Context, _: &Error) -> bool {

@@ -1,6 +1,7 @@
 //! The composition root: the only place where the parts meet.
 
 mod h2;
+mod listeners;
 mod service;
 mod signals;
 mod upstreams;
@@ -11,11 +12,9 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use pingora_core::apps::HttpServerOptions;
 use pingora_core::server::configuration::ServerConf;
 use pingora_core::server::{RunArgs, Server};
 use pingora_core::services::listening::Service;
-use pingora_proxy::ProxyServiceBuilder;
 
 use crate::admin::Admin;
 use crate::client::Clients;
@@ -26,7 +25,7 @@ use crate::limit::{Clock, Micros, SystemClock};
 use crate::limiter::{Limiter, Shared};
 use crate::meter::Meters;
 use crate::metrics::Metrics;
-use crate::proxy::{ATTEMPTS_MAX, Cors, Phases, Proxy, State, Timeouts};
+use crate::proxy::{ATTEMPTS_MAX, Cors, Proxy, State};
 use crate::reload::Reloader;
 use crate::response::{Answer, Answers, FieldSettings};
 use crate::rules::access::Exemptions;
@@ -35,13 +34,16 @@ use crate::store::answers::AnswerCache;
 use crate::store::deny_cache::DenyCache;
 use crate::store::local::LocalStore;
 use crate::store::redis::{Address as RedisAddress, RedisStore, SetupError};
-use crate::telemetry;
+use crate::telemetry::{self, Logs};
+use crate::tls::{Certificates, Keeper};
 use crate::upstream::Upstream;
 use service::Gateway;
 use signals::Signals;
 
 /// Idle connections to upstreams that are kept, over all of them.
 const UPSTREAM_POOL: usize = 1024;
+/// Files besides those of connections: listeners, Redis, idle connections to upstreams.
+const OTHER_FILES: u64 = 64 + UPSTREAM_POOL as u64;
 /// Seconds that what is still running gets after the drain.
 const LAST_SECONDS: u64 = 1;
 
@@ -72,35 +74,53 @@ pub enum RunError {
 
 /// Runs the gateway until it is told to stop. `path` is read again on SIGHUP.
 pub fn run(config: Config, path: PathBuf, extras: Extras) -> Result<(), RunError> {
-    telemetry::start(level(config.log.level), config.log.format == Format::Json);
+    let clock = SystemClock::start();
+    let logs = telemetry::start(level(config.log.level), config.log.format == Format::Json, clock);
     choose_cryptography();
+    raise_open_files(config.server.bounds.max_connections);
     can_listen(&config, extras.sample_app)?;
     announce(&config);
-    let clock = SystemClock::start();
     let metrics = Arc::new(Metrics::new().map_err(|error| RunError::Build(error.to_string()))?);
     let limiter =
         Arc::new(limiter(&config, clock).map_err(|error| RunError::Build(error.to_string()))?);
     let state = build(&config).map_err(RunError::Build)?;
-    let timeouts = Timeouts {
-        keepalive: config.server.keepalive_timeout,
-        read: config.server.read_timeout,
-        write: config.server.write_timeout,
-    };
+    let bounds = listeners::bounds(&config.server);
     let proxy =
-        Arc::new(Proxy::new(state, Arc::clone(&limiter), Arc::clone(&metrics), clock, timeouts));
+        Arc::new(Proxy::new(state, Arc::clone(&limiter), Arc::clone(&metrics), clock, bounds));
     let mut server = Server::new_with_opt_and_conf(None, server_conf(&config));
     server.bootstrap();
-    server.add_service(gateway(&server, &config, &proxy, extras.greeting));
-    server.add_service(admin(&config, &proxy));
+    let certificates = certificates(&config).map_err(RunError::Build)?;
+    let listening = listeners::listeners(&server, &config, certificates.as_ref(), &proxy);
+    let listening = listening.map_err(RunError::Build)?;
+    let (held, told) = (Arc::clone(&proxy), Arc::clone(&logs));
+    server.add_service(Gateway::new(listening, held, told, extras.greeting));
+    server.add_service(admin(&config, &proxy, &logs));
     if let Some(address) = extras.sample_app {
         server.add_service(sample_app(address));
     }
     let draining = Arc::clone(&proxy.draining);
     let in_flight = metrics.in_flight().clone();
-    let reloader = Reloader::new(path, config, proxy, metrics, build);
+    let keeper = certificates.map(|held| Keeper::new(held, Arc::clone(&metrics)));
+    let reloader = Reloader::new(path, config, proxy, metrics, keeper, build);
     let signals = Signals { draining, in_flight, reloader };
     server.run(RunArgs { shutdown_signal: Box::new(signals) });
     Ok(())
+}
+
+/// Each connection of a client is an open file, and so is the one to the application that serves it.
+/// Systems give processes few of them until they ask.
+fn raise_open_files(connections: usize) {
+    let wanted = connections as u64 * 2 + OTHER_FILES;
+    match rlimit::increase_nofile_limit(wanted) {
+        Ok(files) if files < wanted => tracing::warn!(
+            files,
+            wanted,
+            "this process may open too few files for `server.max_connections`: raise `ulimit -n` \
+             or `LimitNOFILE`, or allow fewer connections"
+        ),
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "how many files may be open cannot be found out"),
+    }
 }
 
 /// Names ring as the cryptography of all TLS in this process, before anything asks for it. Without
@@ -121,6 +141,7 @@ fn announce(config: &Config) {
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         listen = ?config.server.listen,
+        tls = ?config.https.listen,
         admin = %config.admin,
         store,
         policies = config.policies.len(),
@@ -162,6 +183,8 @@ pub(crate) fn build(config: &Config) -> Result<State, String> {
         switch_file: config.rollout.switch_file.clone(),
         answers: Answers::new(config.answers.iter().map(answer).collect(), config.response.body),
         cors: Cors { origins: config.cors.origins.clone(), credentials: config.cors.credentials },
+        hsts: config.https.hsts.map(|span| format!("max-age={}", span.as_secs())),
+        redirect: config.https.redirected_to(),
         access_log: config.log.access,
     })
 }
@@ -232,30 +255,16 @@ fn server_conf(config: &Config) -> ServerConf {
     }
 }
 
-fn gateway(
-    server: &Server,
-    config: &Config,
-    proxy: &Arc<Proxy>,
-    greeting: Option<String>,
-) -> Gateway {
-    let mut options = HttpServerOptions::default();
-    options.h2c = config.server.h2c;
-    options.h2_idle_timeout = Some(config.server.keepalive_timeout);
-    let mut service = ProxyServiceBuilder::new(&server.configuration, Phases(Arc::clone(proxy)))
-        .name("gateway")
-        .server_options(options)
-        .build();
-    if let Some(http) = service.app_logic_mut() {
-        http.h2_options = Some(h2::h2_options());
+/// What the listeners of `[tls]` show to clients; nothing if there are none.
+fn certificates(config: &Config) -> Result<Option<Arc<Certificates>>, String> {
+    if config.https.listen.is_empty() {
+        return Ok(None);
     }
-    for address in &config.server.listen {
-        service.add_tcp(&address.to_string());
-    }
-    Gateway::new(service, Arc::clone(proxy), greeting)
+    Certificates::new(&config.https).map(|held| Some(Arc::new(held)))
 }
 
-fn admin(config: &Config, proxy: &Arc<Proxy>) -> Service<Admin> {
-    let app = Admin { proxy: Arc::clone(proxy) };
+fn admin(config: &Config, proxy: &Arc<Proxy>, logs: &Arc<Logs>) -> Service<Admin> {
+    let app = Admin { proxy: Arc::clone(proxy), logs: Arc::clone(logs) };
     let mut service = Service::new("admin".to_owned(), app);
     service.threads = Some(1);
     service.add_tcp(&config.admin.to_string());
@@ -273,9 +282,10 @@ fn sample_app(address: SocketAddr) -> Service<SampleApp> {
 /// overlap are an error with a name and not a panic in a thread.
 fn can_listen(config: &Config, sample_app: Option<SocketAddr>) -> Result<(), RunError> {
     let public = config.server.listen.iter().map(|address| (*address, "`server.listen`"));
+    let tls = config.https.listen.iter().map(|address| (*address, "`tls.listen`"));
     let admin = std::iter::once((config.admin, "`admin.listen`"));
     let sample = sample_app.into_iter().map(|address| (address, "the sample application"));
-    let bound = public.chain(admin).chain(sample).map(|(address, wanted_by)| {
+    let bound = public.chain(tls).chain(admin).chain(sample).map(|(address, wanted_by)| {
         TcpListener::bind(address).map_err(|error| RunError::Listen { address, wanted_by, error })
     });
     bound.collect::<Result<Vec<TcpListener>, RunError>>().map(drop)

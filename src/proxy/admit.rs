@@ -6,14 +6,18 @@ use std::sync::Arc;
 use http::StatusCode;
 use http::request::Parts;
 
+use super::intake::announces_more;
 use super::tab::Tab;
 use super::{Context, NO_ROUTE, Proxy, forward};
 use crate::client::Client;
+use crate::identity::Connection;
 use crate::limit::{Clock, SystemClock, Timestamp, Verdict};
 use crate::request::{RequestView, is_plain_host};
 use crate::response::Refusal;
 use crate::rules::{Asked, Demand, Enforcement};
 
+/// Said of a body that is larger than it may be.
+pub(super) const TOO_LARGE: &str = "The body of the request is too large.";
 /// Said of every credential that is not valid, whatever is wrong with it.
 const NOT_VALID: &str = "The credential is not valid.";
 
@@ -37,6 +41,10 @@ pub(super) async fn admit(
         return Some(Refusal::plain(StatusCode::FORBIDDEN, "This address is not let in."));
     }
     ctx.route = ctx.state.routes.find(&view).cloned();
+    if announces_more(head, ctx.body_most(proxy)) {
+        ctx.client = Some(client);
+        return Some(Refusal::plain(StatusCode::PAYLOAD_TOO_LARGE, TOO_LARGE));
+    }
     let verdict = match identify(proxy, ctx, &view, client).await {
         Ok(began) => {
             let demand = ctx.client.as_ref().map(|client| demand(proxy, &view, client, ctx));
@@ -80,7 +88,11 @@ async fn identify(
     let guard = || refused_anyway(proxy, view, &client, ctx);
     let asking = proxy.limiter.asking(cache, &guard);
     let now = SystemClock::wall();
-    let found = identity.identify(view, client.via_trusted_proxy, now, &asking).await;
+    let connection = Connection {
+        via_trusted_proxy: client.via_trusted_proxy,
+        certificate: ctx.certificate.as_deref(),
+    };
+    let found = identity.identify(view, connection, now, &asking).await;
     let began = asking.began();
     if let Some(verdict) = asking.into_refusal() {
         ctx.client = Some(client);

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use prometheus::IntGauge;
 
+use super::intake::Intake;
 use super::tab::Tab;
 use super::{Proxy, State};
 use crate::client::Client;
+use crate::identity::certificate::ClientCertificate;
 use crate::limit::{Timestamp, Verdict};
 use crate::limiter::Holding;
 use crate::rules::Route;
@@ -18,6 +20,8 @@ pub struct Context {
     pub(super) state: Arc<State>,
     pub(super) started: Timestamp,
     pub(super) request_id: String,
+    /// The certificate that the client has shown.
+    pub(super) certificate: Option<Arc<ClientCertificate>>,
     pub(super) client: Option<Client>,
     pub(super) route: Option<Arc<Route>>,
     pub(super) verdict: Option<Verdict>,
@@ -25,6 +29,8 @@ pub struct Context {
     /// What is to be settled, until it is.
     pub(super) tab: Option<Tab>,
     pub(super) attempts: usize,
+    /// What has come of the request's body.
+    pub(super) intake: Intake,
     /// An invalid credential was presented, and is to be refused if nothing else refuses.
     pub(super) forgery: bool,
     /// What the request holds of `concurrency` policies: given back with this at the latest.
@@ -44,12 +50,14 @@ impl Context {
             state,
             started,
             request_id: String::new(),
+            certificate: None,
             client: None,
             route: None,
             verdict: None,
             decided: None,
             tab: None,
             attempts: 0,
+            intake: Intake::default(),
             forgery: false,
             permits: Holding::default(),
             _in_flight: InFlight::start(in_flight),
@@ -61,6 +69,11 @@ impl Context {
         if let Some((tab, verdict)) = self.tab.take().zip(self.verdict.as_mut()) {
             tab.settle(proxy, &self.state, status, verdict);
         }
+    }
+
+    /// Most bytes of the request's body.
+    pub(super) fn body_most(&self, proxy: &Proxy) -> u64 {
+        self.route.as_ref().and_then(|route| route.max_body).unwrap_or(proxy.bounds.body)
     }
 
     pub(super) fn upstream(&self) -> Option<&Arc<Upstream>> {

@@ -11,12 +11,12 @@ use http::header::{
 use http::request::Parts;
 use http::{Method, StatusCode, Version};
 use pingora_core::protocols::http::ServerSession as HttpSession;
-use pingora_error::{Error, ErrorSource, ErrorType, Result};
+use pingora_error::Result;
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 use tokio::time::timeout;
 
-use super::{Context, Proxy, cors, lines};
+use super::{Context, Proxy, cors, lines, secure};
 use crate::response::{Asked, Refusal, Written};
 
 /// Most bytes of an unread request body that are read to keep the connection; with more to come
@@ -70,6 +70,7 @@ pub(super) async fn write(
     for (name, value) in &fields {
         head.append_header(*name, value.as_str())?;
     }
+    secure::promise(&mut head, session, &ctx.state)?;
     cors::permit(&mut head, &request.headers, &ctx.state.cors, &fields)?;
     if ctx.forgery && refusal.status == StatusCode::UNAUTHORIZED.as_u16() {
         head.insert_header(WWW_AUTHENTICATE, CHALLENGE)?;
@@ -87,42 +88,6 @@ async fn write_alone(session: &mut Session, head: ResponseHeader) -> Result<()> 
     match session.as_mut() {
         HttpSession::H2(stream) => stream.write_response_header(Box::new(head), true),
         _ => session.write_response_header(Box::new(head), true).await,
-    }
-}
-
-/// The word of a metric for what an upstream failed by.
-pub(super) fn failure_kind(error: &Error) -> &'static str {
-    match error.etype() {
-        ErrorType::ConnectTimedout => "connect-timeout",
-        ErrorType::ReadTimedout | ErrorType::WriteTimedout => "timeout",
-        ErrorType::ConnectRefused | ErrorType::ConnectNoRoute | ErrorType::ConnectError => {
-            "connect"
-        }
-        ErrorType::TLSHandshakeFailure
-        | ErrorType::TLSHandshakeTimedout
-        | ErrorType::InvalidCert => "tls",
-        _ => "broken",
-    }
-}
-
-/// The status for a request that could not be proxied; nothing if there is nobody to answer.
-pub(super) fn status_of(error: &Error) -> Option<StatusCode> {
-    if let ErrorType::HTTPStatus(code) = error.etype() {
-        return StatusCode::from_u16(*code).ok();
-    }
-    match (error.esource(), error.etype()) {
-        (_, ErrorType::ConnectTimedout)
-        | (ErrorSource::Upstream, ErrorType::ReadTimedout | ErrorType::WriteTimedout) => {
-            Some(StatusCode::GATEWAY_TIMEOUT)
-        }
-        (ErrorSource::Upstream, _) => Some(StatusCode::BAD_GATEWAY),
-        (
-            ErrorSource::Downstream,
-            ErrorType::WriteError | ErrorType::ReadError | ErrorType::ConnectionClosed,
-        ) => None,
-        (ErrorSource::Downstream, ErrorType::ReadTimedout) => Some(StatusCode::REQUEST_TIMEOUT),
-        (ErrorSource::Downstream, _) => Some(StatusCode::BAD_REQUEST),
-        (ErrorSource::Internal | ErrorSource::Unset, _) => Some(StatusCode::INTERNAL_SERVER_ERROR),
     }
 }
 
@@ -144,7 +109,7 @@ fn http_head(refusal: &Refusal, written: &Written) -> Result<ResponseHeader> {
 
 /// Reads what little is left of the request. False if there is too much or it does not come; a
 /// client that waits for a `100 Continue` sends nothing and is not waited for.
-async fn drained(session: &mut Session) -> bool {
+pub(super) async fn drained(session: &mut Session) -> bool {
     if session.is_body_done() {
         return true;
     }

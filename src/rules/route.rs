@@ -17,6 +17,8 @@ pub struct Route {
     pub upstream: usize,
     /// Whether the application sees the client's `Host`.
     pub preserve_host: bool,
+    /// Most bytes of a body, if it is not the server's.
+    pub max_body: Option<u64>,
 }
 
 /// All routes, the most specific first.

@@ -8,22 +8,31 @@ use async_trait::async_trait;
 use pingora_core::server::{ListenFds, ShutdownWatch};
 use pingora_core::services::listening::Service;
 use pingora_proxy::HttpProxy;
-use tokio::time::timeout;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
 
 use super::signals::end_when_idle;
 use crate::delivery::Delivery;
+use crate::guard::Guard;
 use crate::proxy::{Phases, Proxy};
+use crate::telemetry::Logs;
 use crate::upstream::Upstream;
 
 /// How long the first look-ups and the first connection to Redis may hold up the listening. After
 /// that the gateway serves without them.
 const FIRST_TRIES: Duration = Duration::from_secs(1);
+/// How often it is said that lines were held back, if any were.
+const TELL_SUPPRESSED_EVERY: Duration = Duration::from_secs(1);
+
+/// Listeners with the guard in front of the proxy.
+pub(super) type Listening = Service<Guard<HttpProxy<Phases>>>;
 
 /// The proxy with its companions. A connection lives on the runtime that opened it, so the
 /// supervisor of the Redis connection is started here and not in a service of its own.
 pub(super) struct Gateway {
-    service: Service<HttpProxy<Phases>>,
+    services: Vec<Listening>,
     proxy: Arc<Proxy>,
+    logs: Arc<Logs>,
     greeting: Option<String>,
 }
 
@@ -31,11 +40,12 @@ pub(super) struct Gateway {
 
 impl Gateway {
     pub(super) const fn new(
-        service: Service<HttpProxy<Phases>>,
+        services: Vec<Listening>,
         proxy: Arc<Proxy>,
+        logs: Arc<Logs>,
         greeting: Option<String>,
     ) -> Self {
-        Self { service, proxy, greeting }
+        Self { services, proxy, logs, greeting }
     }
 
     /// Starts what runs beside the proxy, and waits for its first results for a while. Whatever
@@ -47,6 +57,13 @@ impl Gateway {
         }
         let proxy = Arc::clone(&self.proxy);
         tokio::spawn(async move { proxy.watch_switch().await });
+        let logs = Arc::clone(&self.logs);
+        tokio::spawn(async move {
+            loop {
+                sleep(TELL_SUPPRESSED_EVERY).await;
+                logs.tell_suppressed();
+            }
+        });
         let limiter = Arc::clone(&self.proxy.limiter);
         tokio::spawn(async move { limiter.supervise().await });
         let limiter = Arc::clone(&self.proxy.limiter);
@@ -84,14 +101,22 @@ impl pingora_core::services::Service for Gateway {
             // Nobody may be reading; that is no reason not to serve.
             let _ = writeln!(std::io::stdout(), "{greeting}");
         }
-        self.service.start_service(fds, shutdown, listeners_per_fd).await;
+        // All on this runtime: the connections of one listener are those of the others.
+        let mut running = JoinSet::new();
+        for mut service in std::mem::take(&mut self.services) {
+            let (fds, shutdown) = (fds.clone(), shutdown.clone());
+            running.spawn(async move {
+                service.start_service(fds, shutdown, listeners_per_fd).await;
+            });
+        }
+        running.join_all().await;
     }
 
-    fn name(&self) -> &str {
-        self.service.name()
+    fn name(&self) -> &'static str {
+        "gateway"
     }
 
     fn threads(&self) -> Option<usize> {
-        self.service.threads()
+        None
     }
 }

@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::HashSet;
 
+use super::server::BODY_MAX;
 use super::{Definition, ENTRIES_MAX, place};
 use crate::config::diagnostic::Mistake;
 use crate::config::reader::Section;
@@ -72,9 +73,10 @@ fn route(section: &mut Section<'_>, upstreams: &[Definition<Upstream>]) -> Optio
         place(upstreams, text).ok_or_else(|| unknown("upstream", text, upstreams))
     });
     let preserve_host = section.boolean("preserve_host").unwrap_or(true);
+    let max_body = section.size("max_body", 0..=BODY_MAX);
     // A route to an unknown upstream still says that its path is taken.
     let (path, host) = patterns?;
-    Some(Route { path, host, upstream: upstream.unwrap_or(0), preserve_host })
+    Some(Route { path, host, upstream: upstream.unwrap_or(0), preserve_host, max_body })
 }
 
 /// What to say of a name that nothing has.

@@ -2,24 +2,67 @@
 
 use std::collections::HashSet;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::config::diagnostic::{Mistake, Span};
 use crate::config::reader::Section;
 use crate::config::value::Text;
-use crate::config::{Format, Level, Log, Server};
+use crate::config::{Format, Level, Log, Server, ServerBounds};
 
-const LISTEN_MAX: usize = 16;
+pub(super) const LISTEN_MAX: usize = 16;
 const THREADS_MAX: u64 = 1024;
 const TIMEOUT_MIN: Duration = Duration::from_millis(100);
 const HOUR: Duration = Duration::from_secs(3600);
 const MINUTE: Duration = Duration::from_secs(60);
+const HALF_MINUTE: Duration = Duration::from_secs(30);
+/// Each takes a file descriptor, and one more towards the application.
+const CONNECTIONS_MAX: u64 = 1_000_000;
+/// As many as Pingora reads.
+const HEADERS_MAX: u64 = 256;
+const KIB: u64 = 1024;
+/// Most that `max_body` may say, also of a route: a tebibyte, where there is no bound in practice.
+pub(super) const BODY_MAX: u64 = 1 << 40;
 const DEFAULT_PORT: u16 = 8080;
 const ADMIN_PORT: u16 = 9090;
 
-/// Gives also the place of the addresses.
-pub(super) fn server(mut section: Section<'_>) -> (Server, Span) {
-    let listen = section.list("listen", 1..=LISTEN_MAX, address).map(|list| {
+/// What connections and requests are held to: enough for applications as they are, and far too
+/// little for whoever wants to fill the memory.
+fn bounds(section: &mut Section<'_>) -> ServerBounds {
+    let mut count = |key, bounds: RangeInclusive<u64>, default| {
+        section
+            .integer(key, bounds)
+            .and_then(|count| usize::try_from(count).ok())
+            .unwrap_or(default)
+    };
+    let max_connections = count("max_connections", 1..=CONNECTIONS_MAX, 8_192);
+    let each = count("max_connections_per_address", 0..=CONNECTIONS_MAX, 1_024);
+    let max_headers = count("max_headers", 10..=HEADERS_MAX, 100);
+    let mut size =
+        |key, bounds: RangeInclusive<u64>, default| section.size(key, bounds).unwrap_or(default);
+    let header_size = size("max_header_size", KIB..=512 * KIB, 32 * KIB);
+    let target_size = size("max_target_size", 256..=64 * KIB, 8 * KIB);
+    let timeout = Duration::from_secs(10);
+    ServerBounds {
+        max_connections,
+        max_connections_per_address: each,
+        max_headers,
+        max_header_size: usize::try_from(header_size).unwrap_or(usize::MAX),
+        max_target_size: usize::try_from(target_size).unwrap_or(usize::MAX),
+        max_body: size("max_body", 0..=BODY_MAX, 64 * KIB * KIB),
+        min_body_rate: size("min_body_rate", 0..=KIB * KIB, 240),
+        proxy_protocol: section.boolean("proxy_protocol").unwrap_or(false),
+        header_timeout: section.duration("header_timeout", TIMEOUT_MIN..=HOUR).unwrap_or(timeout),
+        half_close_timeout: section
+            .duration("half_close_timeout", Duration::ZERO..=HOUR)
+            .unwrap_or(Duration::from_secs(5)),
+    }
+}
+
+/// Gives also the place of the addresses. There may be none of them where others speak TLS.
+pub(super) fn server(mut section: Section<'_>, has_tls: bool) -> (Server, Span) {
+    let least = usize::from(!has_tls);
+    let listen = section.list("listen", least..=LISTEN_MAX, address).map(|list| {
         let mut seen = HashSet::new();
         for (span, address) in &list.items {
             if address.port() != 0 && !seen.insert(*address) {
@@ -30,18 +73,20 @@ pub(super) fn server(mut section: Section<'_>) -> (Server, Span) {
         list.into_values()
     });
     let threads = section.integer("threads", 0..=THREADS_MAX).unwrap_or(0);
+    let bounds = bounds(&mut section);
     let server = Server {
+        bounds,
         listen: listen.unwrap_or_else(|| vec![loopback(DEFAULT_PORT)]),
         threads: usize::try_from(threads).unwrap_or(0),
         h2c: section.boolean("h2c").unwrap_or(false),
         keepalive_timeout: section
             .duration("keepalive_timeout", Duration::from_secs(1)..=HOUR)
             .unwrap_or(MINUTE),
-        read_timeout: section.duration("read_timeout", TIMEOUT_MIN..=HOUR).unwrap_or(MINUTE),
-        write_timeout: section.duration("write_timeout", TIMEOUT_MIN..=HOUR).unwrap_or(MINUTE),
+        read_timeout: section.duration("read_timeout", TIMEOUT_MIN..=HOUR).unwrap_or(HALF_MINUTE),
+        write_timeout: section.duration("write_timeout", TIMEOUT_MIN..=HOUR).unwrap_or(HALF_MINUTE),
         drain_timeout: section
             .duration("drain_timeout", Duration::ZERO..=HOUR)
-            .unwrap_or(Duration::from_secs(30)),
+            .unwrap_or(HALF_MINUTE),
     };
     let span = section.span_of("listen");
     section.finish();
@@ -89,7 +134,7 @@ fn loopback(port: u16) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, port))
 }
 
-fn address(text: &Text) -> Result<SocketAddr, Mistake> {
+pub(super) fn address(text: &Text) -> Result<SocketAddr, Mistake> {
     text.value.parse().map_err(|_| {
         let host = text.value.rsplit_once(':').map_or(text.value.as_str(), |(host, _)| host);
         let named = !host.contains(':') && host.contains(|c: char| c.is_ascii_alphabetic());

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use sluicegate::body::{Choice, Media};
 use sluicegate::config::{
-    Config, Cors, Format, Level, Log, PolicyAnswer, Protocol, Response, ServerAddress, StoreKind,
-    Tls,
+    Config, Cors, Format, Level, Log, PolicyAnswer, Protocol, Response, ServerAddress,
+    ServerBounds, StoreKind, Tls,
 };
 use sluicegate::identity::Source;
 use sluicegate::identity::credential::Place;
@@ -52,8 +52,22 @@ fn what_a_minimal_file_leaves_out_has_its_default() {
     assert_eq!(config.server.listen, [address("127.0.0.1:8080")]);
     assert_eq!((config.server.threads, config.server.h2c), (0, false));
     assert_eq!(config.server.keepalive_timeout, minute);
-    assert_eq!((config.server.read_timeout, config.server.write_timeout), (minute, minute));
-    assert_eq!(config.server.drain_timeout, Duration::from_secs(30));
+    let half = minute / 2;
+    assert_eq!((config.server.read_timeout, config.server.write_timeout), (half, half));
+    assert_eq!(config.server.drain_timeout, half);
+    let bounds = ServerBounds {
+        max_connections: 8192,
+        max_connections_per_address: 1024,
+        proxy_protocol: false,
+        header_timeout: Duration::from_secs(10),
+        max_header_size: 32 << 10,
+        max_headers: 100,
+        max_target_size: 8 << 10,
+        max_body: 64 << 20,
+        min_body_rate: 240,
+        half_close_timeout: Duration::from_secs(5),
+    };
+    assert_eq!(config.server.bounds, bounds);
     assert_eq!(config.admin, address("127.0.0.1:9090"));
     assert_eq!(config.log, Log { level: Level::Info, format: Format::Text, access: false });
     assert!(config.client.trusted_proxies.is_empty());
@@ -142,6 +156,20 @@ fn every_key_is_read() {
     assert_eq!((config.server.threads, config.server.h2c), (4, true));
     assert_eq!(config.server.keepalive_timeout, Duration::from_secs(75));
     assert_eq!(config.server.drain_timeout, Duration::ZERO);
+    let bounds = ServerBounds {
+        max_connections: 20_000,
+        max_connections_per_address: 0,
+        proxy_protocol: true,
+        header_timeout: Duration::from_secs(5),
+        max_header_size: 64 << 10,
+        max_headers: 200,
+        max_target_size: 16 << 10,
+        max_body: 1 << 30,
+        min_body_rate: 0,
+        half_close_timeout: Duration::ZERO,
+    };
+    assert_eq!(config.server.bounds, bounds);
+    assert_eq!(config.routes[0].max_body, Some(0));
     assert_eq!(config.admin, address("[::1]:9091"));
     assert_eq!(config.log, Log { level: Level::Debug, format: Format::Json, access: true });
     let proxies: Vec<_> = config.client.trusted_proxies.iter().map(ToString::to_string).collect();

@@ -1,0 +1,370 @@
+//! A client's connection as Pingora reads it: one message at a time.
+//!
+//! The guard reads a head itself, whole and checked, before Pingora is given a byte of it. What
+//! Pingora reads then is that head, the bytes of its body as they come, and after them nothing: the
+//! next request waits here until this one is answered. So both always agree where a message ends.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::{Buf as _, BytesMut};
+use pingora_core::protocols::raw_connect::ProxyDigest;
+use pingora_core::protocols::tls::{SslDigest, TlsRef};
+use pingora_core::protocols::{
+    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
+    Stream, TimingDigest, UniqueID, UniqueIDType,
+};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
+
+use super::connections::Permit;
+use super::fault::Fault;
+use super::framing::Framing;
+use super::linger::linger;
+
+/// Bytes that are read at once where they have to be looked at.
+const READ_SIZE: usize = 8 * 1024;
+
+/// A connection that gives out one message at a time.
+#[derive(Debug)]
+pub struct Guarded {
+    /// Taken only when the connection ends.
+    transport: Option<Stream>,
+    /// Read and not yet given out.
+    buffer: BytesMut,
+    /// How much of it belongs to the message that Pingora reads.
+    ready: usize,
+    stage: Stage,
+    http2: bool,
+    /// Why the body cannot be read on.
+    fault: Option<Fault>,
+    /// How long a client that has closed its side still gets an answer.
+    half_close: Duration,
+    closing: Option<Pin<Box<Sleep>>>,
+    /// Whether nothing more comes, or is waited for.
+    ended: bool,
+    passing: AtomicBool,
+    waiting: Mutex<Option<Waker>>,
+    permit: Option<Permit>,
+}
+
+/// What the bytes of the connection are.
+#[derive(Debug)]
+enum Stage {
+    /// A request whose body ends where this says.
+    Message(Framing),
+    /// Not ours to understand: HTTP/2, or what an upgrade has agreed upon.
+    Opaque,
+}
+
+// === impl Guarded ===
+
+impl Guarded {
+    pub(super) fn new(transport: Stream, permit: Permit, half_close: Duration) -> Self {
+        Self {
+            transport: Some(transport),
+            buffer: BytesMut::new(),
+            ready: 0,
+            stage: Stage::Message(Framing::length(0)),
+            http2: false,
+            fault: None,
+            half_close,
+            closing: None,
+            ended: false,
+            passing: AtomicBool::new(false),
+            waiting: Mutex::default(),
+            permit: Some(permit),
+        }
+    }
+
+    /// The connection below a stream that Pingora holds, if it is one of ours.
+    pub fn below(stream: &Stream) -> Option<&Self> {
+        (**stream).as_any().downcast_ref()
+    }
+
+    /// From now on the connection is no longer HTTP: both sides have agreed to an upgrade.
+    pub fn pass_through(&self) {
+        self.passing.store(true, Ordering::Release);
+        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(waker) = waiting {
+            waker.wake();
+        }
+    }
+
+    /// Why the body of the present request cannot be read on, if that is so.
+    pub const fn fault(&self) -> Option<Fault> {
+        self.fault
+    }
+
+    /// What has been read and not yet given out.
+    pub(super) fn unread(&self) -> &[u8] {
+        &self.buffer
+    }
+
+    /// Reads more, to look at; 0 bytes at the end.
+    pub(super) async fn fill(&mut self) -> io::Result<usize> {
+        self.buffer.reserve(READ_SIZE);
+        let Some(transport) = &mut self.transport else { return Ok(0) };
+        let read = transport.read_buf(&mut self.buffer).await;
+        self.ended = !matches!(read, Ok(1..));
+        read
+    }
+
+    /// Closes at once: nobody waits for what was said last.
+    pub(super) const fn abandon(&mut self) {
+        self.ended = true;
+    }
+
+    /// Whether the client has sent all of its request: what follows is a next one.
+    pub(super) const fn is_between_messages(&self) -> bool {
+        matches!(&self.stage, Stage::Message(framing) if framing.is_done()) && self.ready == 0
+    }
+
+    /// Gives out the head that the first `head` bytes are, and then its body.
+    pub(super) fn begin(&mut self, head: usize, framing: Framing) {
+        self.ready = head;
+        self.stage = Stage::Message(framing);
+    }
+
+    /// Gives out everything as it comes, as HTTP/2.
+    pub(super) fn begin_http2(&mut self) {
+        self.http2 = true;
+        self.stage = Stage::Opaque;
+    }
+
+    /// The connection itself, and the permit that goes with it.
+    pub(super) fn into_parts(mut self) -> (Option<Stream>, Option<Permit>) {
+        (self.transport.take(), self.permit.take())
+    }
+
+    fn give(&mut self, out: &mut ReadBuf<'_>) {
+        let bytes = self.ready.min(out.remaining());
+        out.put_slice(&self.buffer[..bytes]);
+        self.buffer.advance(bytes);
+        self.ready -= bytes;
+    }
+
+    fn poll_transport(
+        &mut self,
+        cx: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let Some(transport) = &mut self.transport else { return Poll::Ready(Ok(())) };
+        let before = out.filled().len();
+        let read = ready!(Pin::new(&mut **transport).poll_read(cx, out));
+        self.ended = read.is_err() || out.filled().len() == before;
+        Poll::Ready(read)
+    }
+
+    /// Reads into the buffer. False at the end.
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        let mut space = [0; READ_SIZE];
+        let mut read = ReadBuf::new(&mut space);
+        ready!(self.poll_transport(cx, &mut read))?;
+        self.buffer.extend_from_slice(read.filled());
+        Poll::Ready(Ok(!read.filled().is_empty()))
+    }
+
+    /// The message has been read. Nothing more is given out; that the client closes its side is
+    /// told only after a while, so that one which has nothing more to say still gets its answer.
+    fn poll_after(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        {
+            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            *waiting = Some(cx.waker().clone());
+        }
+        if let Some(closing) = &mut self.closing {
+            return closing.as_mut().poll(cx).map(Ok);
+        }
+        if !self.buffer.is_empty() || ready!(self.poll_fill(cx))? {
+            return Poll::Pending;
+        }
+        let mut closing = Box::pin(sleep(self.half_close));
+        let closed = closing.as_mut().poll(cx).map(Ok);
+        self.closing = Some(closing);
+        closed
+    }
+
+    fn poll_message(
+        &mut self,
+        cx: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            if self.ready > 0 {
+                self.give(out);
+                return Poll::Ready(Ok(()));
+            }
+            let Stage::Message(framing) = &mut self.stage else {
+                return self.poll_opaque(cx, out);
+            };
+            if framing.is_done() {
+                return self.poll_after(cx);
+            }
+            if self.buffer.is_empty() {
+                if let Framing::Length(left) = *framing {
+                    return self.poll_length(left, cx, out);
+                }
+                if !ready!(self.poll_fill(cx))? {
+                    return Poll::Ready(Ok(()));
+                }
+                continue;
+            }
+            match framing.advance(&self.buffer) {
+                Ok(bytes) => self.ready = bytes,
+                Err(fault) => {
+                    self.fault = Some(fault);
+                    return Poll::Ready(Err(io::Error::new(
+                        io::ErrorKind::InvalidData,
+                        fault.word(),
+                    )));
+                }
+            }
+        }
+    }
+
+    /// Bytes of a body that need not be looked at go straight to the reader.
+    fn poll_length(
+        &mut self,
+        left: u64,
+        cx: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let most = usize::try_from(left).unwrap_or(usize::MAX).min(out.remaining());
+        let mut part = ReadBuf::new(out.initialize_unfilled_to(most));
+        ready!(self.poll_transport(cx, &mut part))?;
+        let read = part.filled().len();
+        out.advance(read);
+        self.stage = Stage::Message(Framing::length(left - read as u64));
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_opaque(&mut self, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.buffer.is_empty() {
+            return self.poll_transport(cx, out);
+        }
+        self.ready = self.buffer.len();
+        self.give(out);
+        self.ready = 0;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncRead for Guarded {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.ready == 0 && this.passing.load(Ordering::Acquire) {
+            this.stage = Stage::Opaque;
+        }
+        this.poll_message(cx, out)
+    }
+}
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        if let Some(transport) = self.transport.take().filter(|_| !self.ended && !self.http2) {
+            linger(transport, self.permit.take());
+        }
+    }
+}
+
+impl AsyncWrite for Guarded {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.transport {
+            Some(transport) => Pin::new(&mut **transport).poll_write(cx, bytes),
+            None => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.transport {
+            Some(transport) => Pin::new(&mut **transport).poll_flush(cx),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.transport {
+            Some(transport) => Pin::new(&mut **transport).poll_shutdown(cx),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.transport {
+            Some(transport) => Pin::new(&mut **transport).poll_write_vectored(cx, bytes),
+            None => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.transport.as_ref().is_some_and(AsyncWrite::is_write_vectored)
+    }
+}
+
+#[async_trait]
+impl Shutdown for Guarded {
+    async fn shutdown(&mut self) {
+        if let Some(transport) = &mut self.transport {
+            Shutdown::shutdown(&mut **transport).await;
+        }
+    }
+}
+
+impl UniqueID for Guarded {
+    fn id(&self) -> UniqueIDType {
+        self.transport.as_ref().map_or(-1, |transport| transport.id())
+    }
+}
+
+impl Ssl for Guarded {
+    fn get_ssl(&self) -> Option<&TlsRef> {
+        self.transport.as_ref()?.get_ssl()
+    }
+
+    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
+        self.transport.as_ref()?.get_ssl_digest()
+    }
+
+    /// What the guard has found out, also without TLS.
+    fn selected_alpn_proto(&self) -> Option<ALPN> {
+        self.http2.then_some(ALPN::H2)
+    }
+}
+
+impl GetTimingDigest for Guarded {
+    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
+        self.transport.as_ref().map(|transport| transport.get_timing_digest()).unwrap_or_default()
+    }
+}
+
+impl GetProxyDigest for Guarded {
+    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
+        self.transport.as_ref()?.get_proxy_digest()
+    }
+}
+
+impl GetSocketDigest for Guarded {
+    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
+        self.transport.as_ref()?.get_socket_digest()
+    }
+}
+
+/// The guard itself tells HTTP/2 from HTTP/1: nobody else has to look ahead.
+impl Peek for Guarded {}

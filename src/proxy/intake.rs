@@ -1,0 +1,47 @@
+//! How much of a request's body is taken, and how slowly.
+
+use http::header::CONTENT_LENGTH;
+use http::request::Parts;
+use pingora_error::{Error, ErrorType, Result};
+
+use crate::limit::Micros;
+
+/// How long a body may be slow: connections begin slowly, and applications stop reading for a
+/// moment.
+const GRACE: Micros = Micros::new(10_000_000);
+
+/// The body of one request as it comes.
+#[derive(Debug, Default)]
+pub(super) struct Intake {
+    read: u64,
+}
+
+// === impl Intake ===
+
+impl Intake {
+    /// Takes the next bytes of a body of at most `most`, so long after its head. Of a slow one the
+    /// average counts, so that it may rest for a while.
+    pub(super) fn take(&mut self, bytes: usize, after: Micros, most: u64, rate: u64) -> Result<()> {
+        self.read = self.read.saturating_add(bytes as u64);
+        if self.read > most {
+            return refuse(413, "the body of a request is too large");
+        }
+        let slow = after.get().saturating_sub(GRACE.get());
+        if self.read.saturating_mul(Micros::SECOND.get()) < slow.saturating_mul(rate) {
+            return refuse(408, "the body of a request comes too slowly");
+        }
+        Ok(())
+    }
+}
+
+/// Whether a request says beforehand that its body is larger than `most`.
+pub(super) fn announces_more(head: &Parts, most: u64) -> bool {
+    let length = head.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+    // Several equal numbers are one; what is no number has been refused before.
+    let first = length.and_then(|length| length.split(',').next());
+    first.and_then(|length| length.trim().parse().ok()).is_some_and(|bytes: u64| bytes > most)
+}
+
+fn refuse(status: u16, why: &'static str) -> Result<()> {
+    Err(Error::explain(ErrorType::HTTPStatus(status), why).into_down())
+}
