@@ -244,14 +244,17 @@ impl ProxyHttp for Phases {
 
     async fn request_body_filter(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         body: &mut Option<Bytes>,
         _: bool,
         ctx: &mut Context,
     ) -> Result<()> {
-        let bytes = body.as_ref().map_or(0, Bytes::len);
-        let after = self.clock.now().since(ctx.started);
-        ctx.intake.take(bytes, after, ctx.body_most(self), self.bounds.body_rate)?;
+        // What both sides have agreed upon is no body: it may be quiet, and has no end.
+        if !session.was_upgraded() {
+            let bytes = body.as_ref().map_or(0, Bytes::len);
+            let after = self.clock.now().since(ctx.started);
+            ctx.intake.take(bytes, after, ctx.body_most(self), self.bounds.body_rate)?;
+        }
         if let Some((tab, body)) = ctx.tab.as_mut().zip(body.as_ref()) {
             tab.read(body.len());
         }
@@ -277,6 +280,13 @@ impl ProxyHttp for Phases {
             // An HTTP/1.0 client knows no chunks: the end of the connection is the end of the body.
             response.remove_header(&http::header::TRANSFER_ENCODING);
             session.set_keepalive(None);
+        }
+        if response.status == StatusCode::SWITCHING_PROTOCOLS && !session.is_upgrade_req() {
+            return Err(Error::explain(
+                ErrorType::InvalidHTTPHeader,
+                "a 101 that nobody asked for",
+            )
+            .into_up());
         }
         if response.status == StatusCode::SWITCHING_PROTOCOLS
             && let Some(connection) = session.stream().and_then(Guarded::below)

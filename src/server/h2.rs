@@ -7,10 +7,6 @@ use pingora_core::protocols::http::v2::server::{H2Options, default_h2_options};
 /// to one that takes nothing of it, about half a megabyte waits in Pingora's buffers until
 /// `server.write_timeout`: this is also what a connection can cost in memory.
 const STREAMS_MAX: u32 = 100;
-/// Bytes of all names and values of a request, and 32 for each header: as decoded, so that a small
-/// block that refers to itself (an "HPACK bomb") counts for what it becomes. More is answered with
-/// 431, much more ends the connection.
-const HEADERS_MAX: u32 = 32 * 1024;
 /// Bytes of one body that may come before the application takes them.
 const STREAM_WINDOW: u32 = 64 * 1024;
 /// The same for all bodies of a connection: what a client that sends and an application that does
@@ -29,12 +25,14 @@ const PROVOKED_RESETS_MAX: usize = 1024;
 /// Streams that we have reset and still remember, for frames that were on their way.
 const REMEMBERED_RESETS: usize = 50;
 
-/// The options for connections of clients.
-pub(super) fn h2_options() -> H2Options {
+/// The options for connections of clients. Of a request all names and values may have so many bytes,
+/// and 32 for each of them: as decoded, so that a small block that refers to itself (an "HPACK
+/// bomb") counts for what it becomes. More is answered with 431, much more ends the connection.
+pub(super) fn h2_options(max_header_size: usize) -> H2Options {
     let mut options = default_h2_options();
     options
         .max_concurrent_streams(STREAMS_MAX)
-        .max_header_list_size(HEADERS_MAX)
+        .max_header_list_size(u32::try_from(max_header_size).unwrap_or(u32::MAX))
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buffer_size(SEND_BUFFER_MAX)

@@ -11,7 +11,7 @@ use pingora_core::server::Server as Pingora;
 use pingora_core::services::listening::Service;
 use pingora_proxy::{HttpProxy, http_proxy};
 
-use super::h2;
+use super::h2::h2_options;
 use super::service::Listening;
 use crate::config::{Config, Server};
 use crate::guard::{Caller, Doors, Guard, GuardSettings, HeadBounds};
@@ -34,7 +34,7 @@ pub(super) fn listeners(
     let mut options = HttpServerOptions::default();
     options.h2_idle_timeout = Some(config.server.keepalive_timeout);
     app.server_options = Some(options);
-    app.h2_options = Some(h2::h2_options());
+    app.h2_options = Some(h2_options(config.server.bounds.max_header_size));
     let app = Arc::new(app);
     let knows = Arc::clone(proxy);
     let caller = move |address: IpAddr| {
