@@ -80,10 +80,15 @@ fn serve(mut stream: TcpStream, heard: &Mutex<Vec<u8>>) {
 }
 
 fn start(app: SocketAddr, policy: &str) -> Gateway {
+    start_with(app, "", policy)
+}
+
+/// The same with a further key of the upstream.
+fn start_with(app: SocketAddr, upstream: &str, policy: &str) -> Gateway {
+    let app = app_at(app).replace("[[routes]]", &format!("{upstream}\n[[routes]]"));
     Gateway::start(&format!(
-        "[store]\nkind = \"local\"\n{}[policies.sockets]\n{policy}\npartition = []\n\
-         [[rules]]\npath = \"/**\"\npolicies = [\"sockets\"]\n",
-        app_at(app)
+        "[store]\nkind = \"local\"\n{app}[policies.sockets]\n{policy}\npartition = []\n\
+         [[rules]]\npath = \"/**\"\npolicies = [\"sockets\"]\n"
     ))
 }
 
@@ -245,7 +250,8 @@ fn c38_half_a_handshake_is_none() {
 fn c39_aborts_leave_no_permit_behind() {
     let app = RoughApp::start();
     let keys = format!("algorithm = \"concurrency\"\nquota = {OPEN_MAX}");
-    let gateway = start(app.address(), &keys);
+    // An application that keeps silent is given up soon.
+    let gateway = start_with(app.address(), "read_timeout = \"200ms\"", &keys);
     let asked = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         for _ in 0..CLIENTS {
