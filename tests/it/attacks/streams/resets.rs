@@ -136,8 +136,11 @@ fn c12_a_reset_gives_nothing_back() {
     assert!(app.seen().len() <= 20);
 }
 
+/// Frames about a stream.
+type Provoke = fn(u32) -> Vec<u8>;
+
 /// What makes a server reset a stream by itself, for a stream that is under way.
-fn provocations() -> Vec<(&'static str, fn(u32) -> Vec<u8>)> {
+fn provocations() -> Vec<(&'static str, Provoke)> {
     vec![
         ("an increment of nothing", |stream| frame(WINDOW_UPDATE, 0, stream, &[0; 4])),
         ("a window beyond all bounds", |stream| {
