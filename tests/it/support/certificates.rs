@@ -1,6 +1,7 @@
 //! Certificates and keys of a test's own, as files in a folder that goes with the value.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -49,7 +50,10 @@ impl Authority {
 
     /// Writes a file of the test's own beside the others.
     pub(crate) fn write(&self, file: &str, text: &str) {
-        fs::write(self.folder.join(file), text).expect("it is written");
+        let path = self.folder.join(file);
+        fs::write(&path, text).expect("it is written");
+        // As a careful operator leaves them; what all can read is warned of.
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).expect("it is ours");
     }
 
     /// Where a file is.

@@ -9,7 +9,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{Error, InconsistentKeys, RootCertStore};
 
 use crate::config::diagnostic::Mistake;
-use crate::config::file::{Files, KEYS_MAX, Kind};
+use crate::config::file::{Files, KEYS_MAX, Kind, readable_by_all};
 use crate::config::reader::Section;
 use crate::config::tls::{ClientCertificate, Pem, Tls};
 use crate::config::value::Text;
@@ -23,7 +23,14 @@ pub(super) fn tls(mut section: Section<'_>) -> Tls {
     let files = section.reader().files();
     let ca = section.parsed("ca", |text| authorities(files, text));
     let certificate = section.parsed("certificate", |text| certificate(files, text));
-    let key = section.parsed("key", |text| key(files, text));
+    let mut doubt = None;
+    let key = section.parsed("key", |text| {
+        doubt = readable_by_all(text);
+        key(files, text)
+    });
+    if let Some(doubt) = doubt.filter(|_| key.is_some()) {
+        section.reader().warn(&section.span_of("key"), doubt);
+    }
     for (one, other) in [("certificate", "key"), ("key", "certificate")] {
         if section.has(one) && !section.has(other) {
             let mistake = Mistake::new(format!("`{one}` is of no use without `{other}`"))
