@@ -11,6 +11,7 @@ mod meters;
 mod penalties;
 mod series;
 mod store;
+mod tls;
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -30,10 +31,12 @@ use meters::MeterSeries;
 use penalties::PenaltySeries;
 use series::{catch_up, counters, gauge, histogram, seconds};
 use store::StoreSeries;
+use tls::TlsSeries;
 
 pub use meters::MeterReading;
 pub use penalties::PenaltyReading;
 pub use store::StoreReading;
+pub use tls::Handshake;
 
 /// From 100 us, a fast application's answer, to 100 s, beyond every timeout.
 const REQUEST_BUCKETS: [f64; 13] =
@@ -61,6 +64,7 @@ pub struct Metrics {
     instances: IntGauge,
     meters: MeterSeries,
     logs: LogSeries,
+    tls: TlsSeries,
     /// One scrape at a time brings the store's own counters over.
     scrape: Mutex<()>,
 }
@@ -160,6 +164,7 @@ impl Metrics {
             )?,
             meters: MeterSeries::new(&registry)?,
             logs: LogSeries::new(&registry)?,
+            tls: TlsSeries::new(&registry)?,
             scrape: Mutex::new(()),
             registry,
         };
@@ -264,6 +269,22 @@ impl Metrics {
     /// Records a reload.
     pub fn reloaded(&self, result: Reload) {
         self.config_reloads.with_label_values(&[result.name()]).inc();
+    }
+
+    /// Records how a TLS handshake with a client ended.
+    pub fn shaken(&self, handshake: Handshake) {
+        self.tls.shaken(handshake);
+    }
+
+    /// How many handshakes have ended in each way.
+    pub fn handshakes(&self) -> [(&'static str, u64); 3] {
+        self.tls.handshakes()
+    }
+
+    /// Says until when each certificate is valid, by its name, in seconds since the epoch: these
+    /// and no others.
+    pub fn certificates(&self, ends: &BTreeMap<String, i64>) {
+        self.tls.show(ends);
     }
 
     /// Requests under way.

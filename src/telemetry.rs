@@ -85,7 +85,7 @@ where
 {
     // The level is that of our own words. Pingora reports what clients and servers do wrong at its
     // own levels; what matters of it is logged here, in our words and at our rate.
-    let filter = format!("warn,sluicegate={level},pingora_core=error,pingora_proxy=off");
+    let filter = format!("warn,sluicegate={level},pingora_core=error,pingora_proxy=off,h2=error");
     let filter = EnvFilter::new(filter);
     let lines = fmt::layer().with_target(false);
     let subscriber = tracing_subscriber::registry();

@@ -2,6 +2,7 @@
 //!
 //! Those with keys of users are watched and read again when they change. All others are read with
 //! the configuration and kept: when a key is revoked, a slip in one of them must not be in the way.
+//! Certificates that clients are shown are watched by `tls`, each pair by itself.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -68,13 +69,18 @@ impl Watched {
 
     /// How it is now.
     pub fn stamp(&self) -> Stamp {
-        Stamp::of(fs::metadata(&self.path).ok().as_ref())
+        Stamp::of_file(&self.path)
     }
 }
 
 // === impl Stamp ===
 
 impl Stamp {
+    /// How the file at `path` is now.
+    pub fn of_file(path: &Path) -> Self {
+        Self::of(fs::metadata(path).ok().as_ref())
+    }
+
     fn of(found: Option<&Metadata>) -> Self {
         Self(found.and_then(|found| {
             let changed = (found.ctime(), found.ctime_nsec());
@@ -115,12 +121,12 @@ impl Files {
     }
 }
 
-/// What is to be said of a file with a secret, if every user of the machine can read it.
-pub(super) fn readable_by_all(text: &Text) -> Option<Mistake> {
-    let mode = fs::metadata(&text.value).ok()?.permissions().mode();
+/// What is to be said of a file with a key, if every user of the machine can read it.
+pub(super) fn readable_by_all(path: &Path, shown: &str) -> Option<Mistake> {
+    let mode = fs::metadata(path).ok()?.permissions().mode();
     (mode & OTHERS_READ != 0).then(|| {
-        Mistake::new(format!("every user of this machine can read the secret in {}", text.shown()))
-            .help("`chmod o-r`, and let it belong to the user that the gateway runs as")
+        Mistake::new(format!("everybody on this machine can read the key: {shown}"))
+            .help("take the right away, as in `chmod o-r`")
     })
 }
 

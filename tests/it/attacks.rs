@@ -2,5 +2,14 @@
 //! has to come of it.
 
 mod cardinality;
+mod corpus;
 mod exposure;
+mod framing;
+mod limits;
+mod mutants;
+mod recorder;
+mod slow;
+mod sockets;
 mod state;
+mod streams;
+mod volley;

@@ -215,7 +215,7 @@ fn c40_a_secret_that_everybody_can_read_is_told() {
     let doubts = |mode: u32| {
         fs::set_permissions(&secret, Permissions::from_mode(mode)).expect("it is ours");
         let (_, doubts) = Config::parse(&text, "gateway.toml", &|_| None, 1).expect("it is valid");
-        doubts.iter().filter(|doubt| doubt.message().contains("can read the secret")).count()
+        doubts.iter().filter(|doubt| doubt.message().contains("can read the key")).count()
     };
     assert_eq!([0o644, 0o640, 0o600].map(doubts), [1, 0, 0]);
 }

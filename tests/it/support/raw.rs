@@ -1,7 +1,7 @@
 //! A client that writes bytes and reads what comes: for requests that no library sends.
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 /// Generous: only a hang runs into it.
@@ -19,6 +19,20 @@ pub(crate) fn exchange(address: SocketAddr, request: &[u8]) -> Vec<u8> {
 
 pub(crate) fn connect(address: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(address).expect("the gateway listens");
+    stream.set_read_timeout(Some(READ_TIMEOUT)).expect("a valid timeout");
+    stream
+}
+
+/// The same from an address of one's own, as in 127.1.2.3: to the gateway a client of its own.
+pub(crate) fn connect_from(source: IpAddr, address: SocketAddr) -> TcpStream {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
+    let stream = runtime.expect("a runtime").block_on(async {
+        let socket = tokio::net::TcpSocket::new_v4()?;
+        socket.bind(SocketAddr::from((source, 0)))?;
+        socket.connect(address).await?.into_std()
+    });
+    let stream = stream.expect("the gateway listens");
+    stream.set_nonblocking(false).expect("an open socket");
     stream.set_read_timeout(Some(READ_TIMEOUT)).expect("a valid timeout");
     stream
 }

@@ -129,7 +129,7 @@ fn key_file(section: &Section<'_>, text: &Text, algorithms: &[Algorithm]) -> Res
         let what = "a PEM file is no secret: who has the public key could sign tokens with it";
         return Err(Mistake::new(what).help("RS, PS, ES or EdDSA in `algorithms`, for such a key"));
     }
-    if let Some(doubt) = readable_by_all(text) {
+    if let Some(doubt) = readable_by_all(text.value.as_ref(), &text.shown()) {
         section.reader().warn(&text.span, doubt);
     }
     let secret = contents.strip_suffix(b"\n").unwrap_or(&contents);
