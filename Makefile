@@ -6,7 +6,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/sbin
 CARGO_DENY := $(shell command -v cargo-deny)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench soak install
+.PHONY: help run test bench soak fuzz install
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):  *## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -23,8 +23,10 @@ test:  ## install what the tests need, then check and test everything
 	else echo 'skipped: cargo clippy is not installed (rustup component add clippy)'; fi
 	cargo test --locked
 	RUSTDOCFLAGS=-Dwarnings cargo doc --locked --no-deps
+# Advisories are news of the day, and come from GitHub: a workflow asks for them daily. What is asked
+# here depends on this repository alone. It is not installed for it: that compiles for minutes.
 ifdef CARGO_DENY
-	cargo deny --locked check
+	cargo deny --locked check licenses bans sources
 else
 	@echo 'skipped: cargo-deny is not installed (cargo install cargo-deny --locked)'
 endif
@@ -47,6 +49,23 @@ soak:  ## the end-to-end tests on a release build, the long ones too, with twent
 	@echo '| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |'
 	@cat $(FAULT_MATRIX)/*.md
 	@cat $(ENDURANCE)/*.md
+
+# The targets of tests/fuzz, how many inputs each gets, and where inputs that reach something new stay.
+TARGETS = head body path forwarded config replies keys
+RUNS = 10000000
+FUZZ = $(or $(CARGO_TARGET_DIR),target)/fuzzing
+# Coverage for libFuzzer, which bolero brings along; it takes a nightly Rust. The gateway's own binary is
+# built beside the targets and linked without a fuzzer: what it lacks stays open, and nobody runs it.
+FUZZ_FLAGS = --cfg fuzzing --cfg fuzzing_libfuzzer -Cpasses=sancov-module \
+	-Clink-arg=-Wl,--unresolved-symbols=ignore-all $(addprefix -Cllvm-args=-sanitizer-coverage-, \
+	inline-8bit-counters level=4 pc-table trace-compares)
+
+fuzz:  ## fuzz with ten million inputs a target, guided by coverage: RUNS and TARGETS say otherwise
+	@for target in $(TARGETS); do mkdir -p $(FUZZ)/$$target; echo "== $$target"; \
+	BOLERO_FUZZER=libfuzzer RUSTFLAGS='$(FUZZ_FLAGS)' BOLERO_LIBFUZZER_ARGS="$(FUZZ)/$$target \
+	tests/fuzz/__fuzz__/$$target/corpus -runs=$(RUNS) -artifact_prefix=$(FUZZ)/$$target-" \
+	cargo +nightly test --locked --profile fuzz --target $$(rustc -vV | sed -n 's/^host: //p') \
+	--target-dir $(FUZZ)/build --test fuzz -- "::$${target}_" --nocapture --test-threads 1 || exit 1; done
 
 install:  ## install the sluicegate binary for this user
 	@tests/setup.sh run

@@ -17,12 +17,15 @@ use crate::metering::Delivered;
 use crate::metrics::{LocalReading, MeterReading, PenaltyReading, StoreReading};
 use crate::proxy::Proxy;
 use crate::store::breaker::Position;
+use crate::telemetry::Logs;
 
 /// The pages of the operator.
 #[derive(Debug)]
 pub struct Admin {
     /// Asked how it and its stores are.
     pub proxy: Arc<Proxy>,
+    /// Asked what they have not shown.
+    pub logs: Arc<Logs>,
 }
 
 struct Page {
@@ -70,6 +73,7 @@ impl Admin {
         let limiter = &self.proxy.limiter;
         let penalties = PenaltyReading { bans: limiter.bans(), dropped: limiter.denials_dropped() };
         self.proxy.metrics.penalised(&penalties);
+        self.proxy.metrics.logged(&self.logs);
         Page {
             status: StatusCode::OK,
             content_type: "text/plain; version=0.0.4",

@@ -7,6 +7,7 @@ mod answer;
 mod diagnostic;
 mod expand;
 mod file;
+mod https;
 mod meter;
 mod private;
 mod reader;
@@ -33,10 +34,12 @@ use crate::rules::{Enforcement, PartitionedPolicy, Route, Rule};
 pub use answer::{Cors, PolicyAnswer, Response};
 pub use diagnostic::{Problem, Problems, Severity};
 pub use file::{Stamp, Watched};
+pub use https::{Authorities, AuthoritiesFault, Https, Pair, PairFault, Place};
 pub use meter::{Metered, Push};
 pub use secret::Secret;
 pub use server_bounds::ServerBounds;
 pub use tls::{ClientCertificate, Pem, Tls};
+pub use tls::{ClientCertificate, Pem, Tls, UpstreamTls};
 pub use value::spell_duration;
 
 use diagnostic::{Mistake, Source};
@@ -48,6 +51,8 @@ use reader::{Reader, Section};
 pub struct Config {
     /// The public listeners.
     pub server: Server,
+    /// The public listeners that speak TLS.
+    pub https: Https,
     /// Where the operator's listener listens.
     pub admin: SocketAddr,
     /// What is logged.
@@ -98,7 +103,7 @@ struct Origin {
 /// `[server]`: the public listeners.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
-    /// 1 to 16 addresses, each once.
+    /// 1 to 16 addresses, each once; none at all where others speak TLS.
     pub listen: Vec<SocketAddr>,
     /// Worker threads; 0: one per core.
     pub threads: usize,
@@ -217,6 +222,10 @@ pub struct Upstream {
     pub servers: Vec<ServerAddress>,
     /// What they speak.
     pub protocol: Protocol,
+    /// How they prove who they are; `None`: without TLS.
+    pub tls: Option<UpstreamTls>,
+    /// How often an HTTP/2 connection is asked whether it lives; `None`: never.
+    pub ping_interval: Option<Duration>,
     /// Longest wait for a connection.
     pub connect_timeout: Duration,
     /// Longest wait for the next bytes of a response.
@@ -246,8 +255,8 @@ pub enum ServerAddress {
 pub enum Protocol {
     /// HTTP/1.1.
     H1,
-    /// HTTP/2 without TLS.
-    H2c,
+    /// HTTP/2.
+    H2,
 }
 
 /// `[rollout]`: how far limits are enforced.

@@ -14,6 +14,7 @@ use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Request, Uri};
 
 use crate::config::{Config, StoreKind};
+use crate::identity::Connection;
 use crate::identity::lookup::{Answer, Lookup, Question, Unanswered};
 use crate::limit::{Check, Standing, SystemClock, Timestamp};
 use crate::proxy::State;
@@ -102,8 +103,11 @@ async fn explained(config: &Config, described: &Described) -> Result<Explanation
         return Ok(report.finish(None));
     }
     let store = if described.store { open(config).await? } else { Store::Unasked };
-    let (identity, via) = (&state.clients.identity, client.via_trusted_proxy);
-    let found = identity.identify(&view, via, SystemClock::wall(), &store).await;
+    let identity = &state.clients.identity;
+    // A command line shows no certificate.
+    let via_trusted_proxy = client.via_trusted_proxy;
+    let connection = Connection { via_trusted_proxy, certificate: None };
+    let found = identity.identify(&view, connection, SystemClock::wall(), &store).await;
     report.findings(&found);
     let client = client.with(found.person.clone());
     report.user(&client);

@@ -20,7 +20,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use pingora_core::apps::{HttpPersistentSettings, HttpServerApp, ServerApp};
-use pingora_core::listeners::tls::Acceptor;
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::l4::stream::Stream as Plain;
 use pingora_core::protocols::{ALPN, GetSocketDigest, Stream};
@@ -29,6 +28,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::metrics::Metrics;
+use crate::tls::Handshakes;
 use connections::{Connections, Permit};
 pub use fault::Fault;
 pub use head::HeadBounds;
@@ -84,7 +84,7 @@ pub struct Guard<A> {
     app: Arc<A>,
     doors: Arc<Doors>,
     /// With it the listener speaks TLS.
-    tls: Option<Acceptor>,
+    tls: Option<Handshakes>,
 }
 
 /// What came of waiting for a request.
@@ -205,7 +205,7 @@ impl Doors {
 
 impl<A> Guard<A> {
     /// A listener's guard, in front of `app`; with `tls` it makes handshakes first.
-    pub const fn new(app: Arc<A>, doors: Arc<Doors>, tls: Option<Acceptor>) -> Self {
+    pub const fn new(app: Arc<A>, doors: Arc<Doors>, tls: Option<Handshakes>) -> Self {
         Self { app, doors, tls }
     }
 }
@@ -275,16 +275,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for Guard<A> {
             self.serve_http1(guarded, shutdown).await;
             return None;
         };
-        let handshake = tls.tls_handshake(connection);
-        let Ok(made) = timeout(self.doors.settings.header_timeout, handshake).await else {
-            self.doors.refused("tls-timeout");
-            return None;
-        };
-        let Ok(connection) = made else {
-            self.doors.refused("tls");
-            return None;
-        };
-        let connection: Stream = Box::new(connection);
+        let connection = tls.shake(connection, self.doors.settings.header_timeout).await?;
         let http2 = connection.selected_alpn_proto() == Some(ALPN::H2);
         let mut guarded = Guarded::new(connection, permit, half_close);
         if !http2 {

@@ -7,6 +7,7 @@
 
 pub mod api_key;
 mod base64url;
+pub mod certificate;
 pub mod claim;
 pub mod credential;
 pub mod header;
@@ -19,6 +20,7 @@ use crate::limit::Timestamp;
 use crate::request::RequestView;
 
 use api_key::ApiKeys;
+use certificate::{ByCertificate, ClientCertificate};
 use credential::{Finding, Person};
 use header::TrustedHeader;
 use jwt::Tokens;
@@ -51,6 +53,8 @@ pub enum Source {
     ApiKey(ApiKeys),
     /// A header that a trusted proxy sets.
     Header(TrustedHeader),
+    /// Certificates that clients show.
+    ClientCertificate(ByCertificate),
 }
 
 /// The sources by name: the label of a metric, so a closed set.
@@ -64,6 +68,17 @@ pub enum SourceName {
     ApiKey,
     /// `[identity.header]`
     Header,
+    /// `[identity.client_certificate]`
+    ClientCertificate,
+}
+
+/// What is known of a request's connection.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Connection<'a> {
+    /// Whether its other end is a trusted proxy.
+    pub via_trusted_proxy: bool,
+    /// The certificate that the client has shown, and that was verified.
+    pub certificate: Option<&'a ClientCertificate>,
 }
 
 /// What all sources together found.
@@ -89,7 +104,10 @@ impl Identity {
         let own = [&self.user_header, &self.tier_header].into_iter().flatten();
         let trusted = self.sources.iter().flat_map(|source| match source {
             Source::Header(header) => header.names().collect(),
-            Source::Jwt(_) | Source::Session(_) | Source::ApiKey(_) => Vec::new(),
+            Source::Jwt(_)
+            | Source::Session(_)
+            | Source::ApiKey(_)
+            | Source::ClientCertificate(_) => Vec::new(),
         });
         own.map(String::as_str).chain(trusted)
     }
@@ -99,7 +117,7 @@ impl Identity {
     pub async fn identify(
         &self,
         view: &RequestView<'_>,
-        via_trusted_proxy: bool,
+        connection: Connection<'_>,
         now: Timestamp,
         lookup: &dyn Lookup,
     ) -> Identified {
@@ -109,7 +127,8 @@ impl Identity {
                 Source::Jwt(tokens) => tokens.find(view, now, lookup).await,
                 Source::Session(session) => session.find(view, lookup).await,
                 Source::ApiKey(keys) => keys.find(view),
-                Source::Header(header) => header.find(view, via_trusted_proxy),
+                Source::Header(header) => header.find(view, connection.via_trusted_proxy),
+                Source::ClientCertificate(by) => by.find(connection.certificate),
             };
             if self.settle(&mut found, source.name(), finding, lookup).await {
                 break;
@@ -161,6 +180,7 @@ impl Source {
             Self::Session(_) => SourceName::Session,
             Self::ApiKey(_) => SourceName::ApiKey,
             Self::Header(_) => SourceName::Header,
+            Self::ClientCertificate(_) => SourceName::ClientCertificate,
         }
     }
 }
@@ -169,7 +189,8 @@ impl Source {
 
 impl SourceName {
     /// Every source, in the order in which they are tried unless `sources` says otherwise.
-    pub const ALL: [Self; 4] = [Self::Jwt, Self::Session, Self::ApiKey, Self::Header];
+    pub const ALL: [Self; 5] =
+        [Self::Jwt, Self::Session, Self::ApiKey, Self::Header, Self::ClientCertificate];
 
     /// As the configuration and the metric spell it.
     pub const fn word(self) -> &'static str {
@@ -178,6 +199,7 @@ impl SourceName {
             Self::Session => "session",
             Self::ApiKey => "api_key",
             Self::Header => "header",
+            Self::ClientCertificate => "client_certificate",
         }
     }
 }

@@ -35,3 +35,4 @@ pub mod proxy;
 pub mod reload;
 pub mod replay;
 pub mod server;
+pub mod tls;

@@ -6,10 +6,12 @@
 
 mod doors;
 mod limits;
+mod logs;
 mod meters;
 mod penalties;
 mod series;
 mod store;
+mod tls;
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -21,16 +23,20 @@ use prometheus::{
 
 use crate::identity::Identified;
 use crate::limit::Verdict;
+use crate::telemetry::Logs;
 use doors::DoorSeries;
 use limits::LimitSeries;
+use logs::LogSeries;
 use meters::MeterSeries;
 use penalties::PenaltySeries;
 use series::{catch_up, counters, gauge, histogram, seconds};
 use store::StoreSeries;
+use tls::TlsSeries;
 
 pub use meters::MeterReading;
 pub use penalties::PenaltyReading;
 pub use store::StoreReading;
+pub use tls::Handshake;
 
 /// From 100 us, a fast application's answer, to 100 s, beyond every timeout.
 const REQUEST_BUCKETS: [f64; 13] =
@@ -57,6 +63,8 @@ pub struct Metrics {
     local_entries: IntGauge,
     instances: IntGauge,
     meters: MeterSeries,
+    logs: LogSeries,
+    tls: TlsSeries,
     /// One scrape at a time brings the store's own counters over.
     scrape: Mutex<()>,
 }
@@ -155,6 +163,8 @@ impl Metrics {
                 "Gateways that share the quotas when each decides by itself.",
             )?,
             meters: MeterSeries::new(&registry)?,
+            logs: LogSeries::new(&registry)?,
+            tls: TlsSeries::new(&registry)?,
             scrape: Mutex::new(()),
             registry,
         };
@@ -190,6 +200,12 @@ impl Metrics {
     pub fn penalised(&self, reading: &PenaltyReading) {
         let _one_at_a_time = self.scrape.lock().unwrap_or_else(PoisonError::into_inner);
         self.penalties.show(reading);
+    }
+
+    /// Brings over what the logs have not shown, and how often the process has panicked.
+    pub fn logged(&self, logs: &Logs) {
+        let _one_at_a_time = self.scrape.lock().unwrap_or_else(PoisonError::into_inner);
+        self.logs.show(logs);
     }
 
     /// Records what each source of users found.
@@ -253,6 +269,22 @@ impl Metrics {
     /// Records a reload.
     pub fn reloaded(&self, result: Reload) {
         self.config_reloads.with_label_values(&[result.name()]).inc();
+    }
+
+    /// Records how a TLS handshake with a client ended.
+    pub fn shaken(&self, handshake: Handshake) {
+        self.tls.shaken(handshake);
+    }
+
+    /// How many handshakes have ended in each way.
+    pub fn handshakes(&self) -> [(&'static str, u64); 3] {
+        self.tls.handshakes()
+    }
+
+    /// Says until when each certificate is valid, by its name, in seconds since the epoch: these
+    /// and no others.
+    pub fn certificates(&self, ends: &BTreeMap<String, i64>) {
+        self.tls.show(ends);
     }
 
     /// Requests under way.

@@ -14,7 +14,9 @@ mod fail;
 mod forward;
 mod intake;
 mod record;
+mod redirect;
 mod refuse;
+mod secure;
 mod state;
 mod switch;
 mod tab;
@@ -31,7 +33,7 @@ use bytes::Bytes;
 use http::header::UPGRADE;
 use http::{HeaderMap, StatusCode};
 use pingora_core::upstreams::peer::HttpPeer;
-use pingora_error::{Error, ErrorSource, ErrorType, Result};
+use pingora_error::{Error, ErrorSource, ErrorType, Result, RetryType};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
@@ -166,6 +168,11 @@ impl ProxyHttp for Phases {
                 Refusal::plain(StatusCode::BAD_REQUEST, "The request target is not a path.");
             return refuse::write(self, session, ctx, &refusal).await.map(|()| true);
         }
+        if let Some(port) = redirect::port(session, peer, &ctx.state) {
+            return redirect::answer(self, session, ctx, port).await.map(|()| true);
+        }
+        ctx.certificate = secure::certificate(session);
+        let head = session.req_header();
         let Some(refusal) = admit::admit(self, peer, head, ctx).await else { return Ok(false) };
         // Nothing is under way: who is refused may take his time to read why.
         ctx.permits.free();
@@ -203,9 +210,12 @@ impl ProxyHttp for Phases {
         ctx: &mut Context,
         mut error: Box<Error>,
     ) -> Box<Error> {
-        // Nothing was sent, so whatever the method, the next server may be tried.
+        // Nothing was sent, so whatever the method, the next server may be tried; and the same one
+        // where an HTTP/2 connection was closed just as it was to take one more stream.
         let servers = ctx.upstream().map_or(1, |upstream| upstream.servers());
-        error.set_retry(ctx.attempts < servers.min(ATTEMPTS_MAX));
+        let closed = *error.etype() == ErrorType::H2Error;
+        let most = if closed { ATTEMPTS_MAX } else { servers.min(ATTEMPTS_MAX) };
+        error.set_retry(ctx.attempts < most);
         error
     }
 
@@ -218,9 +228,12 @@ impl ProxyHttp for Phases {
         reused: bool,
     ) -> Box<Error> {
         // A pooled connection that the application had just closed. What only reads is asked
-        // again; what writes may have been done, and never is.
-        let head = session.req_header();
-        let again = head.method.is_safe() && !session.as_ref().retry_buffer_truncated();
+        // again; what writes may have been done, and never is, unless HTTP/2 says that it was not:
+        // by a GOAWAY that leaves the stream out, or `REFUSED_STREAM`.
+        let untouched =
+            *error.etype() == ErrorType::H2Error && matches!(error.retry, RetryType::Decided(true));
+        let harmless = untouched || session.req_header().method.is_safe();
+        let again = harmless && !session.as_ref().retry_buffer_truncated();
         if again && ctx.attempts < ATTEMPTS_MAX {
             error.retry.decide_reuse(reused);
         } else {
@@ -289,10 +302,11 @@ impl ProxyHttp for Phases {
             ctx.permits.free();
         }
         forward::end_hop(response);
+        secure::promise(response, session, &ctx.state)?;
         if let Some(tab) = &mut ctx.tab {
             tab.hear(response);
             if tab.is_complete() {
-                ctx.settle(self, Some(response.status.as_u16()));
+                ctx.settle(self, Some(refuse::grpc::status_of(response)));
             }
         }
         forward::keep_costs(response, &ctx.state);

@@ -18,6 +18,7 @@ use crate::config::{Config, Problem, Stamp, Watched};
 use crate::limit::Policy;
 use crate::metrics::{Metrics, Reload};
 use crate::proxy::{Proxy, State};
+use crate::tls::Keeper;
 use crate::upstream::Upstream;
 
 /// How long names may hold up a reload.
@@ -35,6 +36,8 @@ pub struct Reloader {
     applied: Mutex<Applied>,
     proxy: Arc<Proxy>,
     metrics: Arc<Metrics>,
+    /// The certificates that clients are shown, where any listener speaks TLS.
+    certificates: Option<Keeper>,
     generation: AtomicU64,
     build: Build,
 }
@@ -62,11 +65,12 @@ impl Reloader {
         started_with: Config,
         proxy: Arc<Proxy>,
         metrics: Arc<Metrics>,
+        certificates: Option<Keeper>,
         build: Build,
     ) -> Self {
         let applied = Mutex::new(Applied::new(started_with.clone()));
         let generation = AtomicU64::new(0);
-        Self { path, started_with, applied, proxy, metrics, generation, build }
+        Self { path, started_with, applied, proxy, metrics, certificates, generation, build }
     }
 
     /// Reads the file and puts it in force, or says why not. Runs within a tokio runtime.
@@ -74,13 +78,22 @@ impl Reloader {
         let generation = self.generation();
         let loaded = Config::load(&self.path, generation).map_err(|error| error.to_string());
         if self.apply(loaded).await {
+            if let Some(keeper) = &self.certificates {
+                keeper.put(&self.applied().config.https);
+            }
             tracing::info!(file = %self.path.display(), "the new configuration is in force");
         }
     }
 
     /// Puts the files with keys in force that have changed since they were read. What fails is
     /// tried again at every look, and complained of when the files have changed since.
+    ///
+    /// Certificates are on their own: a slip in one of them keeps no key from being revoked, and
+    /// none of these keeps a certificate from being renewed.
     pub async fn look(&self) {
+        if let Some(keeper) = &self.certificates {
+            keeper.look();
+        }
         let Some(Changed { files, is_news }) = self.applied().changed() else { return };
         let generation = self.generation();
         let read = self.applied().config.again(generation).map_err(|error| error.to_string());
@@ -142,10 +155,12 @@ impl Reloader {
             tracing::warn!("{warning}");
         }
         for section in self.fixed(&config) {
-            tracing::warn!("`[{section}]` has changed: that takes a restart, the rest is applied");
+            tracing::warn!("{section} has changed: that takes a restart, the rest is applied");
         }
         // Keys go on as they are: the store is the one that the process started with.
         config.store = self.started_with.store.clone();
+        // Nobody is sent to a listener that is not there.
+        config.https.listen.clone_from(&self.started_with.https.listen);
         let state = (self.build)(&config)?;
         Ok((config, state))
     }
@@ -154,10 +169,11 @@ impl Reloader {
     fn fixed(&self, new: &Config) -> Vec<&'static str> {
         let old = &self.started_with;
         let changed = [
-            ("server", old.server != new.server),
-            ("admin", old.admin != new.admin),
-            ("store", old.store != new.store),
-            ("log", (old.log.level, old.log.format) != (new.log.level, new.log.format)),
+            ("`[server]`", old.server != new.server),
+            ("`listen` of `[tls]`", old.https.listen != new.https.listen),
+            ("`[admin]`", old.admin != new.admin),
+            ("`[store]`", old.store != new.store),
+            ("`[log]`", (old.log.level, old.log.format) != (new.log.level, new.log.format)),
         ];
         changed.into_iter().filter(|(_, changed)| *changed).map(|(section, _)| section).collect()
     }

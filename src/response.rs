@@ -6,6 +6,7 @@
 pub mod accept;
 pub mod answer;
 pub mod fields;
+pub mod grpc;
 mod page;
 pub mod refusal;
 

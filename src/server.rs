@@ -1,8 +1,10 @@
 //! The composition root: the only place where the parts meet.
 
-mod gateway;
+mod h2;
+mod listeners;
 mod service;
 mod signals;
+mod upstreams;
 
 use std::fmt;
 use std::io::ErrorKind;
@@ -16,9 +18,7 @@ use pingora_core::services::listening::Service;
 
 use crate::admin::Admin;
 use crate::client::Clients;
-use crate::config::{
-    Config, Format, Level, Metered, Pem, PolicyAnswer, Protocol, ServerAddress, Store, StoreKind,
-};
+use crate::config::{Config, Format, Level, Metered, Pem, PolicyAnswer, Store, StoreKind};
 use crate::delivery::Push;
 use crate::demo::SampleApp;
 use crate::limit::{Clock, Micros, SystemClock};
@@ -34,8 +34,10 @@ use crate::store::answers::AnswerCache;
 use crate::store::deny_cache::DenyCache;
 use crate::store::local::LocalStore;
 use crate::store::redis::{Address as RedisAddress, RedisStore, SetupError};
-use crate::telemetry;
-use crate::upstream::{Address, Settings, Upstream};
+use crate::telemetry::{self, Logs};
+use crate::tls::{Certificates, Keeper};
+use crate::upstream::Upstream;
+use service::Gateway;
 use signals::Signals;
 
 /// Idle connections to upstreams that are kept, over all of them.
@@ -72,29 +74,34 @@ pub enum RunError {
 
 /// Runs the gateway until it is told to stop. `path` is read again on SIGHUP.
 pub fn run(config: Config, path: PathBuf, extras: Extras) -> Result<(), RunError> {
-    telemetry::start(level(config.log.level), config.log.format == Format::Json);
+    let clock = SystemClock::start();
+    let logs = telemetry::start(level(config.log.level), config.log.format == Format::Json, clock);
     choose_cryptography();
     raise_open_files(config.server.bounds.max_connections);
     can_listen(&config, extras.sample_app)?;
     announce(&config);
-    let clock = SystemClock::start();
     let metrics = Arc::new(Metrics::new().map_err(|error| RunError::Build(error.to_string()))?);
     let limiter =
         Arc::new(limiter(&config, clock).map_err(|error| RunError::Build(error.to_string()))?);
     let state = build(&config).map_err(RunError::Build)?;
-    let bounds = gateway::bounds(&config.server);
+    let bounds = listeners::bounds(&config.server);
     let proxy =
         Arc::new(Proxy::new(state, Arc::clone(&limiter), Arc::clone(&metrics), clock, bounds));
     let mut server = Server::new_with_opt_and_conf(None, server_conf(&config));
     server.bootstrap();
-    server.add_service(gateway::gateway(&server, &config.server, &proxy, extras.greeting));
-    server.add_service(admin(&config, &proxy));
+    let certificates = certificates(&config).map_err(RunError::Build)?;
+    let listening = listeners::listeners(&server, &config, certificates.as_ref(), &proxy);
+    let listening = listening.map_err(RunError::Build)?;
+    let (held, told) = (Arc::clone(&proxy), Arc::clone(&logs));
+    server.add_service(Gateway::new(listening, held, told, extras.greeting));
+    server.add_service(admin(&config, &proxy, &logs));
     if let Some(address) = extras.sample_app {
         server.add_service(sample_app(address));
     }
     let draining = Arc::clone(&proxy.draining);
     let in_flight = metrics.in_flight().clone();
-    let reloader = Reloader::new(path, config, proxy, metrics, build);
+    let keeper = certificates.map(|held| Keeper::new(held, Arc::clone(&metrics)));
+    let reloader = Reloader::new(path, config, proxy, metrics, keeper, build);
     let signals = Signals { draining, in_flight, reloader };
     server.run(RunArgs { shutdown_signal: Box::new(signals) });
     Ok(())
@@ -134,6 +141,7 @@ fn announce(config: &Config) {
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         listen = ?config.server.listen,
+        tls = ?config.https.listen,
         admin = %config.admin,
         store,
         policies = config.policies.len(),
@@ -153,7 +161,7 @@ pub(crate) fn build(config: &Config) -> Result<State, String> {
         config.store.key_prefix.clone(),
         config.exempt_preflight,
     );
-    let upstreams = upstreams(config);
+    let upstreams = upstreams::upstreams(config)?;
     let meters = config.meters.iter().map(|metered| metered.meter.clone()).collect();
     Ok(State {
         clients: Clients {
@@ -175,6 +183,8 @@ pub(crate) fn build(config: &Config) -> Result<State, String> {
         switch_file: config.rollout.switch_file.clone(),
         answers: Answers::new(config.answers.iter().map(answer).collect(), config.response.body),
         cors: Cors { origins: config.cors.origins.clone(), credentials: config.cors.credentials },
+        hsts: config.https.hsts.map(|span| format!("max-age={}", span.as_secs())),
+        redirect: config.https.redirected_to(),
         access_log: config.log.access,
     })
 }
@@ -204,25 +214,6 @@ fn answer(answer: &PolicyAnswer) -> Answer {
         body: response.body,
         files: response.files.clone(),
     }
-}
-
-fn upstreams(config: &Config) -> Vec<Arc<Upstream>> {
-    let address = |address: &ServerAddress| match address {
-        ServerAddress::Tcp { host, port } => Address::Tcp(host.clone(), *port),
-        ServerAddress::Unix(path) => Address::Unix(path.clone()),
-    };
-    let each = config.upstreams.iter().map(|upstream| {
-        let settings = Settings {
-            h2c: upstream.protocol == Protocol::H2c,
-            connect_timeout: upstream.connect_timeout,
-            read_timeout: upstream.read_timeout,
-            write_timeout: upstream.write_timeout,
-            idle_timeout: upstream.idle_timeout,
-        };
-        let servers = upstream.servers.iter().map(address).collect();
-        Arc::new(Upstream::new(upstream.name.clone(), servers, settings))
-    });
-    each.collect()
 }
 
 /// The shared store that the configuration names.
@@ -264,8 +255,16 @@ fn server_conf(config: &Config) -> ServerConf {
     }
 }
 
-fn admin(config: &Config, proxy: &Arc<Proxy>) -> Service<Admin> {
-    let app = Admin { proxy: Arc::clone(proxy) };
+/// What the listeners of `[tls]` show to clients; nothing if there are none.
+fn certificates(config: &Config) -> Result<Option<Arc<Certificates>>, String> {
+    if config.https.listen.is_empty() {
+        return Ok(None);
+    }
+    Certificates::new(&config.https).map(|held| Some(Arc::new(held)))
+}
+
+fn admin(config: &Config, proxy: &Arc<Proxy>, logs: &Arc<Logs>) -> Service<Admin> {
+    let app = Admin { proxy: Arc::clone(proxy), logs: Arc::clone(logs) };
     let mut service = Service::new("admin".to_owned(), app);
     service.threads = Some(1);
     service.add_tcp(&config.admin.to_string());
@@ -283,9 +282,10 @@ fn sample_app(address: SocketAddr) -> Service<SampleApp> {
 /// overlap are an error with a name and not a panic in a thread.
 fn can_listen(config: &Config, sample_app: Option<SocketAddr>) -> Result<(), RunError> {
     let public = config.server.listen.iter().map(|address| (*address, "`server.listen`"));
+    let tls = config.https.listen.iter().map(|address| (*address, "`tls.listen`"));
     let admin = std::iter::once((config.admin, "`admin.listen`"));
     let sample = sample_app.into_iter().map(|address| (address, "the sample application"));
-    let bound = public.chain(admin).chain(sample).map(|(address, wanted_by)| {
+    let bound = public.chain(tls).chain(admin).chain(sample).map(|(address, wanted_by)| {
         TcpListener::bind(address).map_err(|error| RunError::Listen { address, wanted_by, error })
     });
     bound.collect::<Result<Vec<TcpListener>, RunError>>().map(drop)

@@ -1,13 +1,37 @@
 //! Logs: set up once, written as text or JSON to standard error, nothing secret in them.
+//!
+//! Whatever clients do, each kind of line comes ten times a second at most, and no byte of a
+//! request acts in a terminal or begins a line of its own. Only access lines come as often as
+//! requests do: who turns them on asks for that.
+
+mod escape;
+mod flood;
+mod panics;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tracing::Level;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::{self, MakeWriter};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
-use crate::limit::{Micros, Timestamp};
+use crate::limit::{Clock, Micros, Timestamp};
+use escape::{Fields, Printable};
+use flood::{Flood, Throttle};
+
+/// The target of access lines.
+const ACCESS: &str = "sluicegate::access";
+
+/// What the logs of this process have not shown, and how often it has panicked.
+#[derive(Debug, Default)]
+pub struct Logs {
+    flood: Flood,
+    panics: AtomicU64,
+}
 
 /// One finished request, for the access log. The path comes without its query, which may hold
 /// secrets; headers and cookies never come at all.
@@ -38,27 +62,46 @@ pub struct Gate {
     held_back: AtomicU64,
 }
 
-/// Starts logging. Later calls change nothing.
-pub fn start(level: Level, json: bool) {
+/// Starts logging, by the time of `clock`; also of panics, which end the request they are in and no
+/// other. Later calls change nothing.
+pub fn start(level: Level, json: bool, clock: impl Clock + 'static) -> Arc<Logs> {
+    let logs = Arc::new(Logs::default());
+    // A logger that is already there is one of a test; it stays.
+    if subscribe(level, json, Throttle::new(Arc::clone(&logs), clock), std::io::stderr) {
+        panics::note(Arc::clone(&logs));
+    }
+    logs
+}
+
+/// Whether the lines of this process go to `writer` from now on.
+fn subscribe<W>(
+    level: Level,
+    json: bool,
+    throttle: Throttle<impl Clock + 'static>,
+    writer: W,
+) -> bool
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
     // The level is that of our own words. Pingora reports what clients and servers do wrong at its
     // own levels; what matters of it is logged here, in our words and at our rate.
-    let filter = format!("warn,sluicegate={level},pingora_core=error,pingora_proxy=off");
+    let filter = format!("warn,sluicegate={level},pingora_core=error,pingora_proxy=off,h2=error");
     let filter = EnvFilter::new(filter);
-    let logs = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_target(false)
-        .with_writer(std::io::stderr);
-    // A logger that is already there is one of a test; it stays.
-    let _ = if json {
-        logs.json().flatten_event(true).try_init()
+    let lines = fmt::layer().with_target(false);
+    let subscriber = tracing_subscriber::registry();
+    if json {
+        let lines = lines.json().flatten_event(true).with_writer(Printable(writer));
+        subscriber.with(lines).with(filter).with(throttle).try_init().is_ok()
     } else {
-        logs.with_ansi(false).try_init()
-    };
+        let lines = lines.fmt_fields(Fields).with_ansi(false).with_writer(writer);
+        subscriber.with(lines).with(filter).with(throttle).try_init().is_ok()
+    }
 }
 
 /// Writes the access line of a request.
 pub fn access(request: Access<'_>) {
     tracing::info!(
+        target: ACCESS,
         client = request.client.map(tracing::field::display),
         method = request.method,
         path = request.path.escape_debug().to_string(),
@@ -69,6 +112,28 @@ pub fn access(request: Access<'_>) {
         denied_by = request.denied_by,
         "request"
     );
+}
+
+// === impl Logs ===
+
+impl Logs {
+    /// Lines that were held back so far, by their level.
+    pub fn suppressed(&self) -> [(&'static str, u64); 5] {
+        self.flood.suppressed()
+    }
+
+    /// Panics so far.
+    pub fn panics(&self) -> u64 {
+        self.panics.load(Ordering::Relaxed)
+    }
+
+    /// Says how many lines were held back since it was last said, if any were: one line, whatever
+    /// was held back.
+    pub fn tell_suppressed(&self) {
+        if let Some(flood::HeldBack { lines, most }) = self.flood.take_held_back() {
+            tracing::warn!(lines, most, "lines were held back: too many of a kind");
+        }
+    }
 }
 
 // === impl Gate ===

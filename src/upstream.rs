@@ -1,6 +1,7 @@
 //! The application's servers, and which of them a request goes to.
 
 mod patient;
+mod tls;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use patient::PatientConnect;
+pub use tls::Tls;
 
 /// How long a resolved name is used before it is looked up again.
 const RESOLVE_EVERY: Duration = Duration::from_secs(30);
@@ -23,8 +25,13 @@ const RESOLVE_EVERY: Duration = Duration::from_secs(30);
 const RESOLVE_AGAIN: Duration = Duration::from_secs(1);
 /// Addresses of one name that are used at most.
 const ADDRESSES_MAX: usize = 64;
-/// Streams on one HTTP/2 connection to a server.
-const H2_STREAMS_MAX: usize = 100;
+/// Streams on one HTTP/2 connection to a server. Pingora's default is one.
+const H2_STREAMS_MAX: u32 = 100;
+/// Bytes of one answer that may be under way on an HTTP/2 connection. All streams together get
+/// theirs: were the connection's window smaller than their sum, one client that reads slowly would
+/// hold up the answers of all others. So this times the streams is the most that a connection
+/// keeps in memory, 25 MiB, and a stream carries some 250 MB/s over a millisecond's distance.
+const H2_STREAM_WINDOW: u32 = 256 * 1024;
 
 /// A group of servers that answer the same requests.
 #[derive(Debug)]
@@ -38,10 +45,14 @@ pub struct Upstream {
 }
 
 /// How the servers are spoken to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Settings {
-    /// HTTP/2 without TLS instead of HTTP/1.1.
-    pub h2c: bool,
+    /// HTTP/2 instead of HTTP/1.1.
+    pub h2: bool,
+    /// TLS, and how both sides prove who they are; `None`: in plain.
+    pub tls: Option<Tls>,
+    /// How often an HTTP/2 connection is asked whether it lives; `None`: never.
+    pub ping_interval: Option<Duration>,
     /// Longest wait for a connection.
     pub connect_timeout: Duration,
     /// Longest wait for the next bytes of a response.
@@ -89,35 +100,27 @@ impl Upstream {
     pub fn peer(&self) -> Option<Box<HttpPeer>> {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
         let of = self.servers.len();
-        let mut peers = (0..of).map(|more| self.servers[(turn + more) % of].peer(turn / of));
+        let mut peers = (0..of).map(|more| {
+            self.servers[(turn + more) % of].peer(turn / of, self.settings.tls.as_ref())
+        });
         // A server whose name is not resolved is passed over while there is another.
         let mut peer = peers.find_map(|peer| peer)?;
-        let options = &mut peer.options;
-        options.connection_timeout = Some(self.settings.connect_timeout);
-        options.total_connection_timeout = Some(self.settings.connect_timeout);
-        options.read_timeout = Some(self.settings.read_timeout);
-        options.write_timeout = Some(self.settings.write_timeout);
-        options.idle_timeout = Some(self.settings.idle_timeout);
-        options.tcp_keepalive = Some(TcpKeepalive {
-            idle: Duration::from_secs(60),
-            interval: Duration::from_secs(5),
-            count: 5,
-            user_timeout: self.settings.read_timeout,
-        });
-        if self.settings.h2c {
-            options.set_http_version(2, 2);
-            options.max_h2_streams = H2_STREAMS_MAX;
-        } else {
-            options.set_http_version(1, 1);
-        }
+        self.settings.apply(&mut peer);
         Some(peer)
     }
 
     /// The next server in turn, for a request that wants an upgrade: on a connection of its own.
     pub fn peer_for_upgrade(&self) -> Option<Box<HttpPeer>> {
         let mut peer = self.peer()?;
+        if self.settings.h2 && self.settings.tls.is_none() {
+            // Nobody has said that it speaks anything but HTTP/2, which knows no such upgrades.
+            return Some(peer);
+        }
         let longest = self.settings.connect_timeout;
-        peer.options.custom_l4 = Some(Arc::new(PatientConnect { longest }));
+        let connect = PatientConnect { longest, tls: self.settings.tls.is_some() };
+        peer.options.custom_l4 = Some(Arc::new(connect));
+        // An upgrade is a matter of HTTP/1.1 alone. The handshake tells whether the server has it.
+        peer.options.set_http_version(1, 1);
         // No other request shares it: it is not one that the pool knows how to watch.
         peer.group_key = fastrand::u64(1..);
         Some(peer)
@@ -173,6 +176,37 @@ impl Upstream {
     }
 }
 
+// === impl Settings ===
+
+impl Settings {
+    fn apply(&self, peer: &mut HttpPeer) {
+        if let Some(tls) = &self.tls {
+            tls.secure(peer);
+        }
+        let options = &mut peer.options;
+        options.connection_timeout = Some(self.connect_timeout);
+        options.total_connection_timeout = Some(self.connect_timeout);
+        options.read_timeout = Some(self.read_timeout);
+        options.write_timeout = Some(self.write_timeout);
+        options.idle_timeout = Some(self.idle_timeout);
+        options.tcp_keepalive = Some(TcpKeepalive {
+            idle: Duration::from_secs(60),
+            interval: Duration::from_secs(5),
+            count: 5,
+            user_timeout: self.read_timeout,
+        });
+        if self.h2 {
+            options.set_http_version(2, 2);
+            options.max_h2_streams = H2_STREAMS_MAX as usize;
+            options.h2_stream_window_size = Some(H2_STREAM_WINDOW);
+            options.h2_connection_window_size = Some(H2_STREAMS_MAX * H2_STREAM_WINDOW);
+            options.h2_ping_interval = self.ping_interval;
+        } else {
+            options.set_http_version(1, 1);
+        }
+    }
+}
+
 // === impl Server ===
 
 impl Server {
@@ -192,15 +226,24 @@ impl Server {
             if host.parse::<std::net::IpAddr>().is_err())
     }
 
-    fn peer(&self, turn: usize) -> Option<Box<HttpPeer>> {
+    fn peer(&self, turn: usize, tls: Option<&Tls>) -> Option<Box<HttpPeer>> {
+        let host = match &self.address {
+            Address::Tcp(host, _) => Some(host.as_str()),
+            Address::Unix(_) => None,
+        };
+        // Without a name nothing would be verified, and then rather nobody is asked.
+        let name = match tls {
+            Some(tls) => tls.name(host).filter(|name| !name.is_empty())?.to_owned(),
+            None => String::new(),
+        };
         if let Address::Unix(path) = &self.address {
             // The path comes from TOML, so it is text.
-            let peer = HttpPeer::new_uds(path.to_str()?, false, String::new());
+            let peer = HttpPeer::new_uds(path.to_str()?, tls.is_some(), name);
             return peer.map(Box::new).ok();
         }
         let resolved = self.resolved.load();
         let address = resolved.get(turn % resolved.len().max(1))?;
-        Some(Box::new(HttpPeer::new(*address, false, String::new())))
+        Some(Box::new(HttpPeer::new(*address, tls.is_some(), name)))
     }
 
     fn is_known(&self) -> bool {

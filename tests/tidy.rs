@@ -28,7 +28,7 @@ input    | config                        | pingora redis prometheus tokio | core
 effects  | store limiter metering             | pingora http prometheus toml clap | core facts
 upstream | upstream                      | redis http prometheus toml clap | core
 output   | response metrics telemetry    | pingora redis tokio toml clap | core facts bodies
-rim      | guard proxy admin reload delivery  | redis toml | core facts bodies input effects upstream output
+rim      | guard tls proxy admin reload delivery  | redis toml | core facts bodies input effects upstream output
 cli      | cli                           | pingora redis tokio | core facts input root
 root     | server demo explain replay batches main lib  | | core facts bodies input effects upstream output rim cli
 ";

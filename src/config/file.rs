@@ -2,6 +2,7 @@
 //!
 //! Those with keys of users are watched and read again when they change. All others are read with
 //! the configuration and kept: when a key is revoked, a slip in one of them must not be in the way.
+//! Certificates that clients are shown are watched by `tls`, each pair by itself.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -65,13 +66,18 @@ impl Watched {
 
     /// How it is now.
     pub fn stamp(&self) -> Stamp {
-        Stamp::of(fs::metadata(&self.path).ok().as_ref())
+        Stamp::of_file(&self.path)
     }
 }
 
 // === impl Stamp ===
 
 impl Stamp {
+    /// How the file at `path` is now.
+    pub fn of_file(path: &Path) -> Self {
+        Self::of(fs::metadata(path).ok().as_ref())
+    }
+
     fn of(found: Option<&Metadata>) -> Self {
         Self(found.and_then(|found| {
             let changed = (found.ctime(), found.ctime_nsec());

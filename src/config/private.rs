@@ -28,22 +28,27 @@ const OPEN: [&str; 13] = [
     "upstreams",
 ];
 /// Keys of private sections whose values are no secrets. Of `url` the password is hidden elsewhere.
-const HARMLESS: [&str; 26] = [
+const HARMLESS: [&str; 31] = [
     "algorithms",
     "audience",
     "cache",
+    "client_certificate",
     "cookie",
     "deny_cache",
     "expected_instances",
     "format",
     "header",
+    "hsts",
     "issuer",
     "key_prefix",
     "kind",
     "leeway",
+    "listen",
     "local_memory",
     "on_invalid",
     "query",
+    "redirect",
+    "redirect_port",
     "require_exp",
     "revocation",
     "sources",
@@ -73,8 +78,9 @@ const METERS: &str = "meters";
 /// The section of a meter whose keys are names of the operator's choice.
 const HEADERS: &str = ".headers";
 /// Keys of private sections that name a file: harmless if it is a path that they hold.
-const FILES: [&str; 5] = ["ca", "certificate", "file", "jwks_file", "key_file"];
-const TLS: &str = "store.tls";
+const FILES: [&str; 6] = ["ca", "certificate", "client_ca", "file", "jwks_file", "key_file"];
+/// The sections whose `key` names a file.
+const TLS: [&str; 3] = ["store.tls", "tls", "tls.certificates"];
 /// Longest key that is shown: two more than the longest that there is. What is longer may be a
 /// secret that has lost its quotes.
 const KEY_MAX: usize = 20;
@@ -164,7 +170,8 @@ impl Ground<'_> {
     /// Whether `line` says where the key of a certificate is.
     fn names_file(self, line: &str) -> bool {
         let key = assignment(line).map(|(key, _)| key);
-        self == Ground::Private(TLS) && key == Some("key")
+        let tls = matches!(self, Ground::Private(section) if TLS.contains(&section));
+        tls && key == Some("key")
     }
 
     /// What the place of `line` hides of it.
@@ -263,7 +270,7 @@ fn is_harmless(section: &str, key: &str, value: &str) -> bool {
             !section.ends_with(HEADERS) && HARMLESS_OF_METERS.contains(&key)
         }
         ("identity.session", "key") => PLACES.iter().any(|place| value.contains(place)),
-        (TLS, "key") => is_path(value),
+        (section, "key") if TLS.contains(&section) => is_path(value),
         _ if FILES.contains(&key) => is_path(value),
         _ => HARMLESS.contains(&key),
     }

@@ -13,6 +13,7 @@ mod routes;
 mod rules;
 mod server;
 mod store;
+mod tls;
 mod upstreams;
 
 use super::diagnostic::Span;
@@ -25,13 +26,15 @@ const ENTRIES_MAX: usize = 10_000;
 
 /// Reads the whole file. Where a mistake was recorded, the result is not to be used.
 pub(super) fn read(mut root: Section<'_>, generation: u64) -> Config {
-    let (server, listen_at) = server::server(root.table("server"));
+    let (server, listen_at) = server::server(root.table("server"), root.has("tls"));
     let admin = server::admin(root.table("admin"), &server.listen, &listen_at);
+    let others: Vec<_> = server.listen.iter().copied().chain([admin]).collect();
+    let (https, asks_clients) = tls::tls(root.table("tls"), &others);
     let log = server::log(root.table("log"));
     let (client, trusts_nobody) = client::client(root.table("client"));
     let store = store::store(root.table("store"));
     let alone = store.kind == StoreKind::Local;
-    let surroundings = identity::Surroundings { trusts_nobody, alone };
+    let surroundings = identity::Surroundings { trusts_nobody, alone, asks_clients };
     let identity = identity::identity(root.table("identity"), surroundings);
     let upstreams = upstreams::upstreams(&mut root);
     let (routes, all_routes) = routes::routes(&mut root, &upstreams);
@@ -59,6 +62,7 @@ pub(super) fn read(mut root: Section<'_>, generation: u64) -> Config {
     root.finish();
     Config {
         server,
+        https,
         admin,
         log,
         client,

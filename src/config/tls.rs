@@ -1,14 +1,23 @@
-//! `[store.tls]`: certificates and keys, read and checked with the file that names them.
+//! Certificates and keys of the connections that the gateway opens, read and checked with the file that names them.
 
 use std::fmt;
 
-/// `[store.tls]`: how Redis and the gateway prove to each other who they are.
+/// How a server, like Redis, and the gateway prove to each other who they are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tls {
-    /// The authorities that may vouch for Redis, at least one; `None`: those of the system.
+    /// The authorities that may vouch for the server, at least one; `None`: those of the system.
     pub ca: Option<Pem>,
-    /// What the gateway shows to a Redis that asks for it.
+    /// What the gateway shows to a server that asks for it.
     pub client: Option<ClientCertificate>,
+}
+
+/// The same for the servers of an upstream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamTls {
+    /// The name or address that their certificates have to be for; `None`: each server's own host.
+    pub server_name: Option<String>,
+    /// Who vouches for them, and what the gateway shows.
+    pub trust: Tls,
 }
 
 /// A certificate and the key that belongs to it.

@@ -10,6 +10,7 @@ use super::intake::announces_more;
 use super::tab::Tab;
 use super::{Context, NO_ROUTE, Proxy, forward};
 use crate::client::Client;
+use crate::identity::Connection;
 use crate::limit::{Clock, SystemClock, Timestamp, Verdict};
 use crate::request::{RequestView, is_plain_host};
 use crate::response::Refusal;
@@ -87,7 +88,11 @@ async fn identify(
     let guard = || refused_anyway(proxy, view, &client, ctx);
     let asking = proxy.limiter.asking(cache, &guard);
     let now = SystemClock::wall();
-    let found = identity.identify(view, client.via_trusted_proxy, now, &asking).await;
+    let connection = Connection {
+        via_trusted_proxy: client.via_trusted_proxy,
+        certificate: ctx.certificate.as_deref(),
+    };
+    let found = identity.identify(view, connection, now, &asking).await;
     let began = asking.began();
     if let Some(verdict) = asking.into_refusal() {
         ctx.client = Some(client);

@@ -8,6 +8,7 @@ use super::intake::Intake;
 use super::tab::Tab;
 use super::{Proxy, State};
 use crate::client::Client;
+use crate::identity::certificate::ClientCertificate;
 use crate::limit::{Timestamp, Verdict};
 use crate::limiter::Holding;
 use crate::rules::Route;
@@ -19,6 +20,8 @@ pub struct Context {
     pub(super) state: Arc<State>,
     pub(super) started: Timestamp,
     pub(super) request_id: String,
+    /// The certificate that the client has shown.
+    pub(super) certificate: Option<Arc<ClientCertificate>>,
     pub(super) client: Option<Client>,
     pub(super) route: Option<Arc<Route>>,
     pub(super) verdict: Option<Verdict>,
@@ -47,6 +50,7 @@ impl Context {
             state,
             started,
             request_id: String::new(),
+            certificate: None,
             client: None,
             route: None,
             verdict: None,

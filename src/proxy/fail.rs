@@ -75,6 +75,9 @@ fn failure_kind(error: &Error) -> &'static str {
         ErrorType::ConnectRefused | ErrorType::ConnectNoRoute | ErrorType::ConnectError => {
             "connect"
         }
+        ErrorType::TLSHandshakeFailure
+        | ErrorType::TLSHandshakeTimedout
+        | ErrorType::InvalidCert => "tls",
         _ => "broken",
     }
 }

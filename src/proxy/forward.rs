@@ -6,7 +6,7 @@ use pingora_error::Result;
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
 
-use super::{Context, State, lines, peer_address};
+use super::{Context, State, lines, peer_address, secure};
 use crate::client::{ADDRESS_CLAIMS, Client};
 use crate::identity::Identity;
 use crate::response::fields::Field;
@@ -51,7 +51,9 @@ pub(super) fn prepare(request: &mut RequestHeader, session: &Session, ctx: &Cont
     let authority = session.req_header().uri.authority().map(http::uri::Authority::as_str);
     let host = lines(received, HOST.as_str()).next().or(authority).unwrap_or_default().to_owned();
     let forwarded_host = kept(received, "x-forwarded-host", trusted).unwrap_or(&host).to_owned();
-    let proto = kept(received, "x-forwarded-proto", trusted).unwrap_or("http").to_owned();
+    let proto = kept(received, "x-forwarded-proto", trusted);
+    let proto = proto.unwrap_or(if secure::is_secure(session) { "https" } else { "http" });
+    let proto = proto.to_owned();
     let identity = &ctx.state.clients.identity;
     remove_look_alikes(request, identity);
     if !trusted {

@@ -1,5 +1,7 @@
 //! Answers that the gateway gives instead of the application.
 
+pub(super) mod grpc;
+
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,13 +10,16 @@ use http::header::{
 };
 use http::request::Parts;
 use http::{Method, StatusCode};
+use http::{Method, StatusCode, Version};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use pingora_core::protocols::http::ServerSession as HttpSession;
+use pingora_error::Result;
 use pingora_error::Result;
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 use tokio::time::timeout;
 
-use super::{Context, Proxy, cors, lines};
+use super::{Context, Proxy, cors, lines, secure};
 use crate::response::{Asked, Refusal, Written};
 
 /// Most bytes of an unread request body that are read to keep the connection; with more to come
@@ -22,8 +27,6 @@ use crate::response::{Asked, Refusal, Written};
 const DRAIN_MAX: usize = 64 * 1024;
 /// What goes with a 401 (RFC 6750): that the credential is not valid, and not why.
 const CHALLENGE: &str = "Bearer error=\"invalid_token\"";
-/// What a `grpc-message` escapes.
-const GRPC_ESCAPED: &AsciiSet = &CONTROLS.add(b'%');
 /// Longest time that this may take.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -34,7 +37,9 @@ pub(super) async fn answer(
     ctx: &mut Context,
     refusal: &Refusal,
 ) -> Result<()> {
-    if !drained(session).await {
+    // A stream of HTTP/2 has no rest that would be in the way of others.
+    let alone = session.req_header().version == Version::HTTP_2;
+    if !alone && !drained(session).await {
         session.set_keepalive(None);
     }
     write(proxy, session, ctx, refusal).await
@@ -50,9 +55,10 @@ pub(super) async fn write(
 ) -> Result<()> {
     ctx.settle(proxy, Some(refusal.status));
     let request = session.req_header();
-    let bodiless = is_grpc(session) || request.method == Method::HEAD;
-    let (mut head, body) = if is_grpc(session) {
-        (grpc_head(refusal)?, String::new())
+    let by_grpc = grpc::is_grpc(&request.headers);
+    let bodiless = by_grpc || request.method == Method::HEAD;
+    let (mut head, body) = if by_grpc {
+        (grpc::head(refusal)?, String::new())
     } else {
         let accept = joined(request);
         let (request_id, path) = (&ctx.request_id, request.uri.path());
@@ -67,15 +73,25 @@ pub(super) async fn write(
     for (name, value) in &fields {
         head.append_header(*name, value.as_str())?;
     }
+    secure::promise(&mut head, session, &ctx.state)?;
     cors::permit(&mut head, &request.headers, &ctx.state.cors, &fields)?;
     if ctx.forgery && refusal.status == StatusCode::UNAUTHORIZED.as_u16() {
         head.insert_header(WWW_AUTHENTICATE, CHALLENGE)?;
     }
-    session.write_response_header(Box::new(head), bodiless).await?;
     if bodiless {
-        return Ok(());
+        return write_alone(session, head).await;
     }
+    session.write_response_header(Box::new(head), false).await?;
     session.write_response_body(Some(Bytes::from(body)), true).await
+}
+
+/// Writes a head that is the whole answer. Over HTTP/2 its frame says so itself: a gRPC client takes
+/// an end in a frame of its own for a broken call.
+async fn write_alone(session: &mut Session, head: ResponseHeader) -> Result<()> {
+    match session.as_mut() {
+        HttpSession::H2(stream) => stream.write_response_header(Box::new(head), true),
+        _ => session.write_response_header(Box::new(head), true).await,
+    }
 }
 
 /// All `Accept` lines as one, as HTTP joins them; nothing without any.
@@ -94,41 +110,9 @@ fn http_head(refusal: &Refusal, written: &Written) -> Result<ResponseHeader> {
     Ok(head)
 }
 
-/// A gRPC client takes no 429: it gets trailers only, in a 200.
-fn grpc_head(refusal: &Refusal) -> Result<ResponseHeader> {
-    let mut head = ResponseHeader::build(200, Some(12))?;
-    head.insert_header(CONTENT_TYPE, "application/grpc")?;
-    head.insert_header(CONTENT_LENGTH, 0)?;
-    head.insert_header("grpc-status", grpc_status(refusal))?;
-    let message = utf8_percent_encode(&refusal.message, GRPC_ESCAPED).to_string();
-    head.insert_header("grpc-message", message)?;
-    Ok(head)
-}
-
-/// gRPC's own codes. Whatever status a policy gives its refusals, to gRPC it is an exhausted
-/// resource.
-fn grpc_status(refusal: &Refusal) -> &'static str {
-    match refusal.status {
-        _ if refusal.exceeds_quota() => "8", // RESOURCE_EXHAUSTED
-        400 | 500 => "13",                   // INTERNAL
-        401 => "16",                         // UNAUTHENTICATED
-        403 => "7",                          // PERMISSION_DENIED
-        404 => "12",                         // UNIMPLEMENTED
-        502 | 503 => "14",                   // UNAVAILABLE
-        504 => "4",                          // DEADLINE_EXCEEDED
-        _ => "8",                            // RESOURCE_EXHAUSTED
-    }
-}
-
-fn is_grpc(session: &Session) -> bool {
-    let kind = session.req_header().headers.get(CONTENT_TYPE);
-    let rest = kind.and_then(|kind| kind.as_bytes().strip_prefix(b"application/grpc"));
-    rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
-}
-
 /// Reads what little is left of the request. False if there is too much or it does not come; a
 /// client that waits for a `100 Continue` sends nothing and is not waited for.
-async fn drained(session: &mut Session) -> bool {
+pub(super) async fn drained(session: &mut Session) -> bool {
     if session.is_body_done() {
         return true;
     }

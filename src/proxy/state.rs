@@ -42,6 +42,10 @@ pub struct State {
     pub answers: Answers,
     /// Which pages may read them.
     pub cors: Cors,
+    /// What answers over TLS say of coming back: `Strict-Transport-Security`.
+    pub hsts: Option<String>,
+    /// The port to which requests without TLS are sent.
+    pub redirect: Option<u16>,
     /// Whether each request gets a log line.
     pub access_log: bool,
 }

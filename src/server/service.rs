@@ -9,17 +9,20 @@ use pingora_core::server::{ListenFds, ShutdownWatch};
 use pingora_core::services::listening::Service;
 use pingora_proxy::HttpProxy;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::signals::end_when_idle;
 use crate::delivery::Delivery;
 use crate::guard::Guard;
 use crate::proxy::{Phases, Proxy};
+use crate::telemetry::Logs;
 use crate::upstream::Upstream;
 
 /// How long the first look-ups and the first connection to Redis may hold up the listening. After
 /// that the gateway serves without them.
 const FIRST_TRIES: Duration = Duration::from_secs(1);
+/// How often it is said that lines were held back, if any were.
+const TELL_SUPPRESSED_EVERY: Duration = Duration::from_secs(1);
 
 /// Listeners with the guard in front of the proxy.
 pub(super) type Listening = Service<Guard<HttpProxy<Phases>>>;
@@ -29,6 +32,7 @@ pub(super) type Listening = Service<Guard<HttpProxy<Phases>>>;
 pub(super) struct Gateway {
     services: Vec<Listening>,
     proxy: Arc<Proxy>,
+    logs: Arc<Logs>,
     greeting: Option<String>,
 }
 
@@ -38,9 +42,10 @@ impl Gateway {
     pub(super) const fn new(
         services: Vec<Listening>,
         proxy: Arc<Proxy>,
+        logs: Arc<Logs>,
         greeting: Option<String>,
     ) -> Self {
-        Self { services, proxy, greeting }
+        Self { services, proxy, logs, greeting }
     }
 
     /// Starts what runs beside the proxy, and waits for its first results for a while. Whatever
@@ -52,6 +57,13 @@ impl Gateway {
         }
         let proxy = Arc::clone(&self.proxy);
         tokio::spawn(async move { proxy.watch_switch().await });
+        let logs = Arc::clone(&self.logs);
+        tokio::spawn(async move {
+            loop {
+                sleep(TELL_SUPPRESSED_EVERY).await;
+                logs.tell_suppressed();
+            }
+        });
         let limiter = Arc::clone(&self.proxy.limiter);
         tokio::spawn(async move { limiter.supervise().await });
         let limiter = Arc::clone(&self.proxy.limiter);

@@ -1,4 +1,5 @@
-//! SIGTERM and SIGINT drain, a second one ends at once, SIGHUP reloads, and so does a changed file of keys.
+//! SIGTERM and SIGINT drain, a second one ends at once, SIGHUP reloads, and so does a changed file of
+//! keys or of a certificate.
 //!
 //! A stop has two steps. Lame duck: `/readyz` says 503 and connections are closed after their
 //! answer, but new ones are still taken, so that a load balancer can turn away first. Then Pingora
@@ -20,7 +21,7 @@ use crate::reload::Reloader;
 
 /// How long the gateway goes on accepting after it was told to stop.
 const LAME_DUCK: Duration = Duration::from_millis(500);
-/// How often the gateway looks whether a file with keys has changed.
+/// How often the gateway looks whether a file with keys or a certificate has changed.
 const LOOK_AT_FILES_EVERY: Duration = Duration::from_millis(500);
 /// How often a drain looks whether the last request has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(20);

@@ -168,6 +168,15 @@ fn timestamp(micros: i64) -> Result<Timestamp, Misread> {
     Ok(Timestamp::from_micros(micros))
 }
 
+/// A digit of a reply: 1 or 0, and nothing else passes for either.
+const fn flag(digit: u8) -> Result<bool, Misread> {
+    match digit {
+        b'0' => Ok(false),
+        b'1' => Ok(true),
+        _ => Err(Misread::Malformed),
+    }
+}
+
 /// What a check takes: units, or the permit that it offers.
 fn taken(check: &Check) -> u64 {
     match (&check.policy.limit, &check.offer) {
@@ -271,7 +280,8 @@ impl<'a> Call<'a> {
             if answer.len() != request.len() {
                 return Err(Misread::Malformed);
             }
-            let rooms: Vec<bool> = answer.iter().map(|digit| *digit == b'1').collect();
+            let rooms = answer.iter().map(|digit| flag(*digit));
+            let rooms = rooms.collect::<Result<Vec<bool>, Misread>>()?;
             let mine: Vec<usize> = places.by_ref().take(request.len()).copied().collect();
             let mut asked: Vec<Standing> = mine.iter().map(|&p| standings[p].clone()).collect();
             // The core finds the same rooms, or something else has answered.

@@ -3,7 +3,8 @@
 //! Pingora 0.9.1 ends a tunnel right after its 101 if it reads that 101 before it has noticed that
 //! the request has no body (cloudflare/pingora#946): under load, a fast application loses some of
 //! its sockets. The notice is taken within a few turns of the request's own task. So the first
-//! read of such a connection lets a few turns go by before it reads.
+//! read after the request was written lets a few turns go by before it reads. Under TLS nobody can
+//! tell from below which write that is, so there the first reads after each of the first writes do.
 
 use std::fmt;
 use std::io;
@@ -25,15 +26,27 @@ use tokio::time::timeout;
 /// microsecond.
 const TURNS: u8 = 16;
 
+/// Reads after a write that are patient: in plain the first answers the request.
+const PLAIN_ANSWERS: u8 = 1;
+/// Over TLS up to three belong to the handshake: to the hello, to a second one if the server wants
+/// it, and what TLS 1.3 sends behind.
+const TLS_ANSWERS: u8 = 4;
+
 /// Connects to upstreams for requests that want an upgrade.
 #[derive(Debug)]
 pub(super) struct PatientConnect {
     pub(super) longest: Duration,
+    pub(super) tls: bool,
 }
 
 struct Patient<S> {
     socket: S,
+    /// Before the next read.
     turns_left: u8,
+    /// How many more writes are followed by a patient read.
+    answers_left: u8,
+    /// Something was written since the last read.
+    asked: bool,
 }
 
 // === impl PatientConnect ===
@@ -41,16 +54,17 @@ struct Patient<S> {
 #[async_trait]
 impl L4Connect for PatientConnect {
     async fn connect(&self, address: &SocketAddr) -> Result<Stream> {
+        let answers = if self.tls { TLS_ANSWERS } else { PLAIN_ANSWERS };
         let connecting = async {
             Ok::<_, io::Error>(match address {
                 SocketAddr::Inet(address) => {
                     let socket = TcpStream::connect(address).await?;
                     socket.set_nodelay(true)?;
-                    virtual_stream(socket)
+                    virtual_stream(socket, answers)
                 }
                 SocketAddr::Unix(address) => {
                     let path = address.as_pathname().ok_or(io::ErrorKind::InvalidInput)?;
-                    virtual_stream(UnixStream::connect(path).await?)
+                    virtual_stream(UnixStream::connect(path).await?, answers)
                 }
             })
         };
@@ -63,8 +77,11 @@ impl L4Connect for PatientConnect {
     }
 }
 
-fn virtual_stream(socket: impl AsyncRead + AsyncWrite + Unpin + Send + Sync + 'static) -> Stream {
-    let patient = Patient { socket, turns_left: TURNS };
+fn virtual_stream(
+    socket: impl AsyncRead + AsyncWrite + Unpin + Send + Sync + 'static,
+    answers_left: u8,
+) -> Stream {
+    let patient = Patient { socket, turns_left: 0, answers_left, asked: false };
     Stream::from(VirtualSocketStream::new(Box::new(patient)))
 }
 
@@ -89,6 +106,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.asked && self.answers_left > 0 {
+            self.answers_left -= 1;
+            self.turns_left = TURNS;
+        }
+        self.asked = false;
         if self.turns_left > 0 {
             self.turns_left -= 1;
             context.waker().wake_by_ref();
@@ -104,6 +126,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.asked = true;
         Pin::new(&mut self.socket).poll_write(context, bytes)
     }
 

@@ -3,10 +3,10 @@
 
 mod answers;
 mod nginx;
-mod server;
+pub(crate) mod server;
 mod streams;
 mod uploads;
-mod websocket;
+pub(crate) mod websocket;
 mod wire;
 
 use std::collections::BTreeMap;
@@ -45,7 +45,7 @@ type Headers = BTreeMap<String, Vec<String>>;
 
 /// What a client gets.
 #[derive(Clone, Debug)]
-struct Answer {
+pub(crate) struct Answer {
     status: u16,
     headers: Headers,
     body: Vec<u8>,

@@ -1,6 +1,6 @@
 //! `concurrency`: so many requests under way at once, over all gateways, and nothing left behind.
 
-mod abrupt;
+pub(crate) mod abrupt;
 mod alike;
 mod alone;
 mod away;

@@ -5,6 +5,7 @@ mod meters;
 mod mutated;
 mod secrets;
 mod tls;
+mod upstreams;
 mod valid;
 
 use sluicegate::config::{Config, Problem, Problems};

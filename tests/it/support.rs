@@ -4,6 +4,7 @@ pub(crate) mod app;
 pub(crate) mod certificates;
 pub(crate) mod fault_proxy;
 pub(crate) mod gateway;
+pub(crate) mod http2;
 pub(crate) mod load;
 pub(crate) mod policies;
 pub(crate) mod raw;

@@ -1,6 +1,7 @@
 //! `[identity]`: where users come from.
 
 mod api_key;
+mod client_certificate;
 mod header;
 mod jwt;
 mod key;
@@ -26,6 +27,8 @@ pub(super) struct Surroundings {
     pub(super) trusts_nobody: bool,
     /// There is no Redis.
     pub(super) alone: bool,
+    /// Clients are asked for a certificate.
+    pub(super) asks_clients: bool,
 }
 
 /// The sections of the sources, read.
@@ -82,6 +85,11 @@ impl Sources {
             SourceName::Session => self.read_session(section, surroundings.alone),
             SourceName::ApiKey => {
                 self.all.extend(api_key::api_key(section, headers).map(Source::ApiKey));
+            }
+            SourceName::ClientCertificate => {
+                let asks = surroundings.asks_clients;
+                let source = client_certificate::client_certificate(section, asks);
+                self.all.extend(source.map(Source::ClientCertificate));
             }
             SourceName::Header => {
                 let header = header::header(section, surroundings.trusts_nobody, headers);

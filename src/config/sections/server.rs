@@ -10,7 +10,7 @@ use crate::config::reader::Section;
 use crate::config::value::Text;
 use crate::config::{Format, Level, Log, Server, ServerBounds};
 
-const LISTEN_MAX: usize = 16;
+pub(super) const LISTEN_MAX: usize = 16;
 const THREADS_MAX: u64 = 1024;
 const TIMEOUT_MIN: Duration = Duration::from_millis(100);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -59,9 +59,10 @@ fn bounds(section: &mut Section<'_>) -> ServerBounds {
     }
 }
 
-/// Gives also the place of the addresses.
-pub(super) fn server(mut section: Section<'_>) -> (Server, Span) {
-    let listen = section.list("listen", 1..=LISTEN_MAX, address).map(|list| {
+/// Gives also the place of the addresses. There may be none of them where others speak TLS.
+pub(super) fn server(mut section: Section<'_>, has_tls: bool) -> (Server, Span) {
+    let least = usize::from(!has_tls);
+    let listen = section.list("listen", least..=LISTEN_MAX, address).map(|list| {
         let mut seen = HashSet::new();
         for (span, address) in &list.items {
             if address.port() != 0 && !seen.insert(*address) {
@@ -133,7 +134,7 @@ fn loopback(port: u16) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, port))
 }
 
-fn address(text: &Text) -> Result<SocketAddr, Mistake> {
+pub(super) fn address(text: &Text) -> Result<SocketAddr, Mistake> {
     text.value.parse().map_err(|_| {
         let host = text.value.rsplit_once(':').map_or(text.value.as_str(), |(host, _)| host);
         let named = !host.contains(':') && host.contains(|c: char| c.is_ascii_alphabetic());

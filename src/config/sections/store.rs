@@ -1,6 +1,6 @@
 //! `[store]`.
 
-mod tls;
+pub(super) mod tls;
 
 use std::net::Ipv6Addr;
 use std::time::Duration;

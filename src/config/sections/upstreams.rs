@@ -1,5 +1,7 @@
 //! `[upstreams.NAME]`.
 
+mod security;
+
 use std::net::Ipv6Addr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,11 +11,13 @@ use crate::config::diagnostic::Mistake;
 use crate::config::reader::{Named, Section};
 use crate::config::value::Text;
 use crate::config::{Protocol, ServerAddress, Upstream};
+use security::Spoken;
 
 const SERVERS_MAX: usize = 64;
 const HOST_MAX: usize = 253;
 const TIMEOUT_MIN: Duration = Duration::from_millis(1);
 const IDLE_MIN: Duration = Duration::from_millis(100);
+const PING_MIN: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
 const CONNECT_DEFAULT: Duration = Duration::from_secs(1);
 const TRANSFER_DEFAULT: Duration = Duration::from_secs(60);
@@ -34,8 +38,8 @@ fn upstream(named: Named<'_>) -> Definition<Upstream> {
     let span = section.span().clone();
     section.require("servers", "[\"127.0.0.1:3000\"]");
     let servers = section.list("servers", 1..=SERVERS_MAX, server_address);
-    let protocols = [("h1", Protocol::H1), ("h2c", Protocol::H2c)];
-    let protocol = section.word("protocol", &protocols, &["h2"]);
+    let Spoken { protocol, tls } = security::spoken(&mut section, servers.as_ref());
+    let ping_interval = ping_interval(&mut section, protocol);
     let mut timeout = |key, least| section.duration(key, least..=HOUR);
     let connect = timeout("connect_timeout", TIMEOUT_MIN);
     let read = timeout("read_timeout", TIMEOUT_MIN);
@@ -45,13 +49,25 @@ fn upstream(named: Named<'_>) -> Definition<Upstream> {
     let meaning = servers.map(|servers| Upstream {
         name: name.clone(),
         servers: servers.into_values(),
-        protocol: protocol.unwrap_or(Protocol::H1),
+        protocol,
+        tls,
+        ping_interval,
         connect_timeout: connect.unwrap_or(CONNECT_DEFAULT),
         read_timeout: read.unwrap_or(TRANSFER_DEFAULT),
         write_timeout: write.unwrap_or(TRANSFER_DEFAULT),
         idle_timeout: idle.unwrap_or(IDLE_DEFAULT),
     });
     Definition { name, span, meaning }
+}
+
+fn ping_interval(section: &mut Section<'_>, protocol: Protocol) -> Option<Duration> {
+    let interval = section.duration("ping_interval", PING_MIN..=HOUR);
+    if section.has("ping_interval") && protocol == Protocol::H1 {
+        let mistake = Mistake::new("`ping_interval` is of no use: HTTP/1.1 knows no pings")
+            .help("leave it out, or set `protocol` to `h2` or `h2c`");
+        section.error(&section.key_span("ping_interval"), mistake);
+    }
+    interval
 }
 
 fn server_address(text: &Text) -> Result<ServerAddress, Mistake> {

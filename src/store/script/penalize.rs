@@ -2,7 +2,7 @@
 
 use redis::{Cmd, Value, cmd};
 
-use super::{Misread, Now, states, timestamp};
+use super::{Misread, Now, flag, states, timestamp};
 use crate::limit::{Limit, Standing, Timestamp};
 use crate::store::denials::Sum;
 
@@ -65,7 +65,8 @@ impl<'a> PenalizeCall<'a> {
         let now = timestamp(*now)?;
         let limits = self.sums.iter().map(|sum| &sum.ban.policy.limit);
         let standings = states(limits, values, now)?;
-        Ok(Penalized { now, standings, begun: begun.iter().map(|digit| *digit == b'1').collect() })
+        let begun = begun.iter().map(|digit| flag(*digit));
+        Ok(Penalized { now, standings, begun: begun.collect::<Result<_, Misread>>()? })
     }
 }
 

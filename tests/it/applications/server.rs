@@ -18,7 +18,7 @@ static SERVERS: AtomicUsize = AtomicUsize::new(0);
 static PYTHON: LazyLock<Result<PathBuf, String>> = LazyLock::new(make_environment);
 
 /// A running server with a folder of its own; ended when dropped.
-pub(super) struct Server {
+pub(crate) struct Server {
     command: Command,
     child: Child,
     address: SocketAddr,
@@ -26,7 +26,7 @@ pub(super) struct Server {
 }
 
 /// A folder of a server's own.
-pub(super) fn folder() -> PathBuf {
+pub(crate) fn folder() -> PathBuf {
     let number = SERVERS.fetch_add(1, Ordering::Relaxed);
     let folder =
         std::env::temp_dir().join(format!("sluicegate-server-{}-{number}", std::process::id()));
@@ -35,12 +35,12 @@ pub(super) fn folder() -> PathBuf {
 }
 
 /// An address that nobody listens on.
-pub(super) fn free_address() -> SocketAddr {
+pub(crate) fn free_address() -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()))
 }
 
 /// gunicorn with a worker of threads and `wsgi.py`.
-pub(super) fn gunicorn() -> Server {
+pub(crate) fn gunicorn() -> Server {
     let address = free_address();
     let mut command = python("gunicorn");
     command.args(["wsgi:application", "--worker-class", "gthread", "--threads", "8"]);
@@ -53,18 +53,24 @@ pub(super) fn gunicorn() -> Server {
 }
 
 /// uvicorn with `asgi.py`.
-pub(super) fn uvicorn() -> Server {
+pub(crate) fn uvicorn() -> Server {
+    uvicorn_with(|_| ())
+}
+
+/// The same with further arguments.
+pub(crate) fn uvicorn_with(more: impl FnOnce(&mut Command)) -> Server {
     let address = free_address();
     let mut command = python("uvicorn");
     command.args(["asgi:application", "--app-dir", SOURCES, "--http", "h11", "--ws", "wsproto"]);
     command.args(["--timeout-graceful-shutdown", "1", "--timeout-keep-alive", "10"]);
     command.args(["--host", "127.0.0.1", "--port", &address.port().to_string()]);
+    more(&mut command);
     Server::start(command, address, folder())
 }
 
 impl Server {
     /// Starts it and waits until it listens.
-    pub(super) fn start(mut command: Command, address: SocketAddr, folder: PathBuf) -> Self {
+    pub(crate) fn start(mut command: Command, address: SocketAddr, folder: PathBuf) -> Self {
         let log = File::create(folder.join("log")).expect("a log file");
         command.stdin(Stdio::null()).stdout(log.try_clone().expect("a second handle")).stderr(log);
         let child = spawn(&mut command);
@@ -74,17 +80,17 @@ impl Server {
     }
 
     /// Ends it and starts it again, on the same address.
-    pub(super) fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         self.end();
         self.child = spawn(&mut self.command);
         self.wait_until_it_listens();
     }
 
-    pub(super) fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    pub(super) fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         &self.folder
     }
 
@@ -124,7 +130,7 @@ fn spawn(command: &mut Command) -> Child {
 }
 
 /// `python -m module`, in the environment.
-fn python(module: &str) -> Command {
+pub(crate) fn python(module: &str) -> Command {
     let python = PYTHON.as_ref();
     assert!(python.is_ok(), "{}", python.err().map_or("", String::as_str));
     let mut command = Command::new(python.expect("it is"));

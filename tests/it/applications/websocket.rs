@@ -19,12 +19,12 @@ const PING: u8 = 9;
 const PONG: u8 = 10;
 
 /// A client that speaks just enough of the protocol.
-struct Socket {
+pub(crate) struct Socket {
     wire: Wire,
 }
 
 impl Socket {
-    fn open(address: SocketAddr) -> (Self, Answer) {
+    pub(crate) fn open(address: SocketAddr) -> (Self, Answer) {
         let (socket, answer) = Self::ask(address, "/socket");
         assert_eq!(
             (answer.status, answer.header("sec-websocket-accept")),
@@ -38,7 +38,7 @@ impl Socket {
         (socket, answer)
     }
 
-    fn ask(address: SocketAddr, path: &str) -> (Self, Answer) {
+    pub(crate) fn ask(address: SocketAddr, path: &str) -> (Self, Answer) {
         let mut wire = Wire::open(address);
         let upgrade = "connection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n";
         let key = format!("sec-websocket-key: {KEY}\r\n");
@@ -50,7 +50,7 @@ impl Socket {
     }
 
     /// One whole message, masked as a client has to.
-    fn send(&mut self, kind: u8, content: &[u8]) {
+    pub(crate) fn send(&mut self, kind: u8, content: &[u8]) {
         let mask = [0x12, 0x34, 0x56, 0x78];
         let mut frame = vec![0x80 | kind];
         let length = content.len();
@@ -70,7 +70,7 @@ impl Socket {
         self.wire.send(&frame);
     }
 
-    fn read(&mut self) -> (u8, Vec<u8>) {
+    pub(crate) fn read(&mut self) -> (u8, Vec<u8>) {
         let head = self.wire.exactly(2);
         assert!(head[0] & 0x80 != 0, "a whole message in one frame");
         assert!(head[1] & 0x80 == 0, "a server does not mask");

@@ -1,8 +1,8 @@
 //! Clients that go away at every moment, an application that fails in every way, and gateways that
 //! are killed: no permit outlives its request, or the gateway by more than a permit's life.
 
-mod clients;
-mod rough;
+pub(crate) mod clients;
+pub(crate) mod rough;
 
 use std::net::SocketAddr;
 use std::sync::RwLock;

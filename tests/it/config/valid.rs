@@ -218,7 +218,7 @@ fn every_key_of_an_upstream_is_read() {
     assert_eq!(app.servers, [tcp("app.internal", 3000), tcp("::1", 3000), unix]);
     let spelled: Vec<_> = app.servers.iter().map(ToString::to_string).collect();
     assert_eq!(spelled, ["app.internal:3000", "[::1]:3000", "unix:/run/app.sock"]);
-    assert_eq!(app.protocol, Protocol::H2c);
+    assert_eq!((app.protocol, &app.tls), (Protocol::H2, &None));
     assert_eq!(app.connect_timeout, Duration::from_micros(1_500));
     assert_eq!(app.read_timeout, Duration::from_secs(3_600));
     assert_eq!(app.idle_timeout, Duration::from_millis(100));

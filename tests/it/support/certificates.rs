@@ -1,6 +1,7 @@
 //! Certificates and keys of a test's own, as files in a folder that goes with the value.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -37,14 +38,37 @@ impl Authority {
 
     /// Signs `NAME.pem` and `NAME.key` for `hosts`.
     pub(crate) fn sign(&self, name: &str, hosts: &[&str]) {
+        self.sign_with(name, hosts, |_| {});
+    }
+
+    /// The same, with what `change` makes of it.
+    pub(crate) fn sign_with(
+        &self,
+        name: &str,
+        hosts: &[&str],
+        change: impl FnOnce(&mut CertificateParams),
+    ) {
         let hosts: Vec<String> = hosts.iter().map(ToString::to_string).collect();
         let mut params = CertificateParams::new(hosts).expect("names of hosts");
         params.extended_key_usages =
             vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-        let key = KeyPair::generate().expect("a key");
-        let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
+        change(&mut params);
+        self.issue(name, &params, &KeyPair::generate().expect("a key"));
+    }
+
+    /// The same for `host` with a key of the test's own, in PEM.
+    pub(crate) fn sign_key(&self, name: &str, key: &str, host: &str) {
+        let params = CertificateParams::new(vec![host.to_owned()]).expect("a host");
+        self.issue(name, &params, &KeyPair::from_pem(key).expect("a key"));
+    }
+
+    fn issue(&self, name: &str, params: &CertificateParams, key: &KeyPair) {
+        let certificate = params.signed_by(key, &self.issuer).expect("a certificate");
         self.write(&format!("{name}.pem"), &certificate.pem());
-        self.write(&format!("{name}.key"), &key.serialize_pem());
+        let file = format!("{name}.key");
+        self.write(&file, &key.serialize_pem());
+        let own = Permissions::from_mode(0o600);
+        fs::set_permissions(self.path(&file), own).expect("its own file");
     }
 
     /// Writes a file of the test's own beside the others.

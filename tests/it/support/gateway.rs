@@ -91,9 +91,19 @@ impl Gateway {
         Self { child, folder, public, admin, client }
     }
 
+    /// Its process.
+    pub(crate) fn process(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Where the operator's listener listens.
+    pub(crate) fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
     /// What it holds of the machine's memory, in bytes.
     pub(crate) fn resident(&self) -> u64 {
-        let path = format!("/proc/{}/status", self.child.id());
+        let path = format!("/proc/{}/status", self.process());
         let status = fs::read_to_string(path).expect("it runs");
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         let kibibytes = line.and_then(|line| line.trim().split(' ').next()?.parse::<u64>().ok());

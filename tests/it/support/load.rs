@@ -54,12 +54,16 @@ impl Caller {
 
     /// Sends a GET with these further header lines, each ended by a line break.
     pub(crate) fn get(&mut self, path: &str, headers: &str) -> io::Result<u16> {
-        let request = format!("GET {path} HTTP/1.1\r\nhost: load\r\n{headers}\r\n");
+        self.send(format!("GET {path} HTTP/1.1\r\nhost: load\r\n{headers}\r\n").as_bytes())
+    }
+
+    /// Sends a whole request as it is: not HEAD, whose answer has a length and no body.
+    pub(crate) fn send(&mut self, request: &[u8]) -> io::Result<u16> {
         let mut stream = match self.stream.take() {
             Some(stream) => stream,
             None => self.connect()?,
         };
-        stream.get_mut().write_all(request.as_bytes())?;
+        stream.get_mut().write_all(request)?;
         let (status, stays) = read_status(&mut stream)?;
         self.stream = stays.then_some(stream);
         Ok(status)

@@ -1,4 +1,5 @@
-//! `[store.tls]`: reads the files that it names, so that `check` finds what is wrong with them.
+//! `[store.tls]`, and the same keys of upstreams: reads the files that they name, so that `check`
+//! finds what is wrong with them.
 //!
 //! No message quotes anything of a file: it may be a private key.
 
@@ -20,8 +21,21 @@ const CERTIFICATE_HELP: &str = "a PEM file with `-----BEGIN CERTIFICATE-----`";
 const KEY_HELP: &str = "a PEM file with `-----BEGIN PRIVATE KEY-----`, not encrypted";
 
 pub(super) fn tls(mut section: Section<'_>) -> Tls {
+    let ca = ca(&mut section);
+    let client = own(&mut section);
+    section.finish();
+    Tls { ca, client }
+}
+
+/// `ca`: the authorities that may vouch for a server.
+pub(in crate::config::sections) fn ca(section: &mut Section<'_>) -> Option<Pem> {
     let files = section.reader().files();
-    let ca = section.parsed("ca", |text| authorities(files, text));
+    section.parsed("ca", |text| authorities(files, text))
+}
+
+/// `certificate` and `key`: what the gateway shows to a server.
+pub(in crate::config::sections) fn own(section: &mut Section<'_>) -> Option<ClientCertificate> {
+    let files = section.reader().files();
     let certificate = section.parsed("certificate", |text| certificate(files, text));
     let key = section.parsed("key", |text| key(files, text));
     for (one, other) in [("certificate", "key"), ("key", "certificate")] {
@@ -31,13 +45,11 @@ pub(super) fn tls(mut section: Section<'_>) -> Tls {
             section.error(&section.key_span(one), mistake);
         }
     }
-    let pair = certificate.zip(key);
-    if let Some(Err(mistake)) = pair.as_ref().map(|(certificate, key)| belong(certificate, key)) {
+    let (certificate, key) = certificate.zip(key)?;
+    if let Err(mistake) = belong(&certificate, &key) {
         section.error(&section.span_of("key"), mistake);
     }
-    section.finish();
-    let client = pair.map(|(certificate, key)| ClientCertificate { certificate, key });
-    Tls { ca, client }
+    Some(ClientCertificate { certificate, key })
 }
 
 fn authorities(files: &Files, text: &Text) -> Result<Pem, Mistake> {

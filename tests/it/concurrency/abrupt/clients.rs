@@ -8,12 +8,12 @@ use std::time::Duration;
 use crate::support::load::Caller;
 
 /// The ways in which the application answers.
-pub(super) const WAYS: [&str; 6] = ["fine", "big", "wait", "reset", "cut", "nobody"];
+pub(crate) const WAYS: [&str; 6] = ["fine", "big", "wait", "reset", "cut", "nobody"];
 /// Longest wait for an answer: beyond it a client goes away as well.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// One client, from beginning to end; what it gets does not matter.
-pub(super) fn ask(gateway: SocketAddr, name: &str) {
+pub(crate) fn ask(gateway: SocketAddr, name: &str) {
     let way = WAYS[fastrand::usize(..WAYS.len())];
     let path = format!("/{name}/{way}");
     if fastrand::u8(..8) == 0 {
@@ -67,7 +67,7 @@ fn keep_asking(gateway: SocketAddr, path: &str) {
     }
 }
 
-pub(super) fn send(stream: &mut TcpStream, method: &str, path: &str, headers: &str) {
+pub(crate) fn send(stream: &mut TcpStream, method: &str, path: &str, headers: &str) {
     let _ = stream
         .write_all(format!("{method} {path} HTTP/1.1\r\nhost: a\r\n{headers}\r\n").as_bytes());
 }

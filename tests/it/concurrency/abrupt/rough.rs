@@ -8,13 +8,13 @@ use std::time::Duration;
 /// Longer than a socket takes at once: who goes away in the middle has not read it.
 const BIG: usize = 4 << 20;
 
-pub(super) struct RoughApp {
+pub(crate) struct RoughApp {
     address: SocketAddr,
     seen: Arc<Mutex<Vec<String>>>,
 }
 
 impl RoughApp {
-    pub(super) fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let address = listener.local_addr().expect("it is bound");
         let seen = Arc::new(Mutex::new(Vec::new()));
@@ -28,12 +28,12 @@ impl RoughApp {
         Self { address, seen }
     }
 
-    pub(super) fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// How many requests have come to be answered in this way.
-    pub(super) fn seen(&self, way: &str) -> usize {
+    pub(crate) fn seen(&self, way: &str) -> usize {
         self.seen.lock().expect("nobody panics").iter().filter(|seen| *seen == way).count()
     }
 }

@@ -1,6 +1,6 @@
 //! The public listeners: Pingora's proxy with our guard in front of it.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use http::HeaderMap;
@@ -9,42 +9,58 @@ use pingora_core::listeners::ListenerConfig;
 use pingora_core::protocols::l4::stream::L4BufferSettings;
 use pingora_core::server::Server as Pingora;
 use pingora_core::services::listening::Service;
-use pingora_proxy::http_proxy;
+use pingora_proxy::{HttpProxy, http_proxy};
 
-use super::service::Gateway;
-use crate::config::Server;
+use super::h2::h2_options;
+use super::service::Listening;
+use crate::config::{Config, Server};
 use crate::guard::{Caller, Doors, Guard, GuardSettings, HeadBounds};
 use crate::proxy::{Bounds, Phases, Proxy};
+use crate::tls::{Certificates, Handshakes};
 
 /// What is read at once from a client. The guard and Pingora have buffers of their own.
 const READ_BUFFER: usize = 8 * 1024;
 /// What is written at once: about a packet, as Pingora has it.
 const WRITE_BUFFER: usize = 1460;
 
-/// The gateway as a service, with all its public listeners.
-pub(super) fn gateway(
+/// All public listeners, those of `[tls]` with their handshakes.
+pub(super) fn listeners(
     pingora: &Pingora,
-    config: &Server,
+    config: &Config,
+    certificates: Option<&Arc<Certificates>>,
     proxy: &Arc<Proxy>,
-    greeting: Option<String>,
-) -> Gateway {
+) -> Result<Vec<Listening>, String> {
     let mut app = http_proxy(&pingora.configuration, Phases(Arc::clone(proxy)));
     let mut options = HttpServerOptions::default();
-    options.h2_idle_timeout = Some(config.keepalive_timeout);
+    options.h2_idle_timeout = Some(config.server.keepalive_timeout);
     app.server_options = Some(options);
+    app.h2_options = Some(h2_options(config.server.bounds.max_header_size));
+    let app = Arc::new(app);
     let knows = Arc::clone(proxy);
     let caller = move |address: IpAddr| {
         let state = knows.state.load();
         let client = state.clients.locate(address, &HeaderMap::new());
         Caller { network: client.network, is_trusted: client.via_trusted_proxy }
     };
-    let doors = Arc::new(Doors::new(settings(config), caller, Arc::clone(&proxy.metrics)));
-    let guard = Guard::new(Arc::new(app), doors, None);
-    let mut service = Service::new("gateway".to_owned(), guard);
-    for address in &config.listen {
-        service.add_listener(listener(&address.to_string()));
+    let metrics = || Arc::clone(&proxy.metrics);
+    let doors = Arc::new(Doors::new(settings(&config.server), caller, metrics()));
+    let guard = |tls| Guard::new(Arc::clone(&app), Arc::clone(&doors), tls);
+    let mut listening = vec![service("gateway", guard(None), &config.server.listen)];
+    if let Some(certificates) = certificates {
+        let handshakes = Handshakes::new(certificates, metrics())?;
+        listening.push(service("tls", guard(Some(handshakes)), &config.https.listen));
     }
-    Gateway::new(vec![service], Arc::clone(proxy), greeting)
+    Ok(listening)
+}
+
+/// Plain listeners: whatever comes before HTTP, the guard reads it.
+fn service(name: &str, guard: Guard<HttpProxy<Phases>>, addresses: &[SocketAddr]) -> Listening {
+    let buffers = L4BufferSettings::new(READ_BUFFER, WRITE_BUFFER);
+    let mut service = Service::new(name.to_owned(), guard);
+    for address in addresses {
+        service.add_listener(ListenerConfig::tcp(address.to_string()).l4_buffer(buffers));
+    }
+    service
 }
 
 /// What clients are held to after the guard.
@@ -56,11 +72,6 @@ pub(super) const fn bounds(config: &Server) -> Bounds {
         body: config.bounds.max_body,
         body_rate: config.bounds.min_body_rate,
     }
-}
-
-/// A plain listener: whatever comes before HTTP, the guard reads it.
-fn listener(address: &str) -> ListenerConfig {
-    ListenerConfig::tcp(address).l4_buffer(L4BufferSettings::new(READ_BUFFER, WRITE_BUFFER))
 }
 
 const fn settings(config: &Server) -> GuardSettings {
