@@ -1,5 +1,7 @@
 //! Who is asking: the client's address, whatever headers claim, and its verified user.
 
+mod claims;
+mod forwarded;
 mod networks;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -10,27 +12,18 @@ use ipnet::IpNet;
 use crate::identity::Identity;
 use crate::identity::credential::Person;
 
+pub use claims::{ADDRESS_CLAIMS, is_address_claim};
 pub use networks::Networks;
 
 /// Most hops of a forwarding header that are looked at, from the right.
 const HOPS_MAX: usize = 32;
 
-/// Headers by which a request can claim an address. From a peer that is not a trusted proxy they
-/// are neither believed nor passed on.
-pub const ADDRESS_CLAIMS: [&str; 12] = [
-    "forwarded",
-    "x-forwarded-for",
-    "x-forwarded-host",
-    "x-forwarded-proto",
-    "x-forwarded-port",
-    "x-real-ip",
-    "x-client-ip",
-    "x-cluster-client-ip",
-    "x-originating-ip",
-    "client-ip",
-    "true-client-ip",
-    "cf-connecting-ip",
-];
+/// The header whose entries are elements, not addresses.
+const FORWARDED: &str = "forwarded";
+/// The well-known prefix under which translators write IPv4 addresses (RFC 6052).
+const NAT64: [u16; 6] = [0x64, 0xff9b, 0, 0, 0, 0];
+/// Bits of a 6to4 address (RFC 3056) that belong to one IPv4 address.
+const SIX_TO_FOUR_BITS: u8 = 48;
 
 /// How clients are told apart.
 #[derive(Clone, Debug)]
@@ -68,16 +61,24 @@ impl Clients {
     /// The client behind a request that `peer` sent, by its address: nobody has asked yet who the
     /// user is.
     pub fn locate(&self, peer: IpAddr, headers: &HeaderMap) -> Client {
+        self.find(peer, headers).0
+    }
+
+    /// The same, and whether a trusted proxy wrote an entry that is no address.
+    pub fn find(&self, peer: IpAddr, headers: &HeaderMap) -> (Client, bool) {
         let peer = peer.to_canonical();
         let via_trusted_proxy = self.trusts(peer);
-        let address = if via_trusted_proxy { self.forwarded(peer, headers) } else { peer };
-        Client {
+        let (address, unreadable) =
+            if via_trusted_proxy { self.forwarded(peer, headers) } else { (peer, false) };
+        let address = canonical(address);
+        let client = Client {
             address,
             network: self.network(address),
             user: None,
             tier: None,
             via_trusted_proxy,
-        }
+        };
+        (client, unreadable)
     }
 
     fn trusts(&self, address: IpAddr) -> bool {
@@ -86,22 +87,35 @@ impl Clients {
 
     /// The rightmost hop that is not itself a trusted proxy. An entry that is no address ends the
     /// search: what stands left of it was written by nobody we know.
-    fn forwarded(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+    fn forwarded(&self, peer: IpAddr, headers: &HeaderMap) -> (IpAddr, bool) {
         let lines: Vec<&[u8]> = headers
             .get_all(&self.forwarded_header)
             .iter()
             .map(http::HeaderValue::as_bytes)
             .collect();
-        let hops = lines.iter().rev().flat_map(|line| line.rsplit(|byte| *byte == b','));
+        let lines = lines.iter().rev();
+        if self.forwarded_header == FORWARDED {
+            let elements = lines.flat_map(|line| forwarded::elements(line));
+            self.nearest(peer, elements.map(forwarded::element))
+        } else {
+            let hops = lines.flat_map(|line| forwarded::listed(line));
+            self.nearest(peer, hops.map(forwarded::address))
+        }
+    }
+
+    /// The first of `hops` that is no trusted proxy; else the last that is an address.
+    fn nearest(&self, peer: IpAddr, hops: impl Iterator<Item = Option<IpAddr>>) -> (IpAddr, bool) {
         let mut client = peer;
         for hop in hops.take(HOPS_MAX) {
-            let Some(address) = parse_hop(hop) else { break };
+            let Some(address) = hop.map(|address| address.to_canonical()) else {
+                return (client, true);
+            };
             client = address;
             if !self.trusts(address) {
                 break;
             }
         }
-        client
+        (client, false)
     }
 
     fn network(&self, address: IpAddr) -> IpAddr {
@@ -128,24 +142,30 @@ impl Client {
     }
 }
 
-/// An address as proxies write it: bare, with a port, in brackets, in brackets with a port.
-fn parse_hop(hop: &[u8]) -> Option<IpAddr> {
-    let text = std::str::from_utf8(hop).ok()?.trim();
-    if let Ok(address) = text.parse::<IpAddr>() {
-        return Some(address.to_canonical());
+/// The address that a client is known by: IPv4 also where it came mapped into IPv6 or translated from
+/// it (NAT64), if it is one of the public network. Private ones no translator may write so.
+pub fn canonical(address: IpAddr) -> IpAddr {
+    let IpAddr::V6(v6) = address.to_canonical() else { return address.to_canonical() };
+    if v6.segments()[..6] != NAT64 {
+        return address;
     }
-    if let Ok(socket) = text.parse::<std::net::SocketAddr>() {
-        return Some(socket.ip().to_canonical());
-    }
-    let inner = text.strip_prefix('[')?.strip_suffix(']')?;
-    inner.parse::<Ipv6Addr>().ok().map(|address| IpAddr::V6(address).to_canonical())
+    let [.., a, b, c, d] = v6.octets();
+    let v4 = Ipv4Addr::new(a, b, c, d);
+    let shared = a == 100 && (64..128).contains(&b);
+    let local = v4.is_private() || v4.is_loopback() || v4.is_link_local() || a == 0 || shared;
+    if local { address } else { v4.into() }
 }
 
-/// `address` cut to a prefix: what limits count by.
+/// `address` cut to a prefix: what limits count by. Of a 6to4 address to 48 bits at most: whoever has
+/// the IPv4 address in it has all that is below.
 pub fn network(address: IpAddr, ipv4_prefix: u8, ipv6_prefix: u8) -> IpAddr {
     match address {
         IpAddr::V4(v4) => Ipv4Addr::from_bits(v4.to_bits() & mask32(ipv4_prefix)).into(),
-        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & mask128(ipv6_prefix)).into(),
+        IpAddr::V6(v6) => {
+            let is_6to4 = v6.segments()[0] == 0x2002;
+            let prefix = if is_6to4 { ipv6_prefix.min(SIX_TO_FOUR_BITS) } else { ipv6_prefix };
+            Ipv6Addr::from_bits(v6.to_bits() & mask128(prefix)).into()
+        }
     }
 }
 
@@ -209,6 +229,66 @@ mod tests {
         assert_ne!(identify("2001:db8:1:3::", &[]).subject(), "2001:db8:1:2::");
         assert_eq!(mask32(0), 0);
         assert_eq!(mask128(128), u128::MAX);
+    }
+
+    #[test]
+    fn translated_addresses_are_the_ipv4_addresses_in_them() {
+        assert_eq!(identify("64:ff9b::192.0.2.1", &[]).subject(), "192.0.2.1");
+        assert_eq!(identify("10.0.0.1", &["64:ff9b::c000:201"]).subject(), "192.0.2.1");
+        for private in ["10.0.0.1", "127.0.0.1", "192.168.1.1", "169.254.0.1", "100.64.0.1"] {
+            let peer = format!("64:ff9b::{private}");
+            let client = identify(&peer, &["203.0.113.9"]);
+            assert!(client.address.is_ipv6() && !client.via_trusted_proxy, "{peer}");
+        }
+        assert_eq!(identify("2002:c000:201:1::1", &[]).subject(), "2002:c000:201::");
+        assert_eq!(identify("2002:c000:201:2::1", &[]).subject(), "2002:c000:201::");
+        assert_ne!(identify("2002:c000:202:1::1", &[]).subject(), "2002:c000:201::");
+    }
+
+    #[test]
+    fn forwarded_is_read_like_the_other() {
+        let clients = Clients { forwarded_header: "forwarded".to_owned(), ..clients() };
+        let find = |lines: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append("forwarded", line.parse().unwrap());
+            }
+            let (client, unreadable) = clients.find("10.0.0.1".parse().unwrap(), &headers);
+            (client.address.to_string(), unreadable)
+        };
+        let is = |address: &str, unreadable| (address.to_owned(), unreadable);
+        assert_eq!(find(&[]), is("10.0.0.1", false));
+        assert_eq!(find(&["for=203.0.113.9;proto=https"]), is("203.0.113.9", false));
+        assert_eq!(find(&["for=1.1.1.1, for=203.0.113.9, for=10.2.3.4"]), is("203.0.113.9", false));
+        assert_eq!(
+            find(&["for=1.1.1.1", "for=203.0.113.9", "for=10.2.3.4"]),
+            is("203.0.113.9", false)
+        );
+        assert_eq!(find(&["for=1.1.1.1, for=_x, for=10.2.3.4"]), is("10.2.3.4", true));
+        assert_eq!(find(&["for=\", for=203.0.113.9"]), is("203.0.113.9", false));
+        let long = vec!["for=10.1.1.1"; 10_000].join(", ");
+        assert_eq!(find(&[&long]), is("10.1.1.1", false));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_forwarding_header_is_too_odd(
+            lines in proptest::collection::vec(
+                "([0-9.:,;=\\[\\]\"\\\\ _a-f]|for=|10\\.0\\.0\\.1|::1){0,40}", 0..4),
+            named in "(forwarded|x-forwarded-for)",
+        ) {
+            let mut headers = HeaderMap::new();
+            for line in &lines {
+                headers.append(named.parse::<http::HeaderName>().unwrap(), line.parse().unwrap());
+            }
+            let clients = Clients { forwarded_header: named, ..clients() };
+            let (trusted, _) = clients.find("10.0.0.1".parse().unwrap(), &headers);
+            let joined = lines.join(",").to_ascii_lowercase();
+            let said = trusted.address.is_ipv6() || joined.contains(&trusted.address.to_string());
+            proptest::prop_assert!(said || trusted.address.to_string() == "10.0.0.1");
+            let (other, unreadable) = clients.find("192.0.2.1".parse().unwrap(), &headers);
+            proptest::prop_assert_eq!((other.address.to_string(), unreadable), ("192.0.2.1".to_owned(), false));
+        }
     }
 
     #[test]

@@ -28,6 +28,7 @@ use toml::de::DeTable;
 
 use crate::client::Networks;
 use crate::identity::Identity;
+use crate::request::Reading;
 use crate::rules::access::Exempt;
 use crate::rules::{Enforcement, PartitionedPolicy, Route, Rule};
 
@@ -38,7 +39,6 @@ pub use https::{Authorities, AuthoritiesFault, Https, Pair, PairFault, Place};
 pub use meter::{Metered, Push};
 pub use secret::Secret;
 pub use server_bounds::ServerBounds;
-pub use tls::{ClientCertificate, Pem, Tls};
 pub use tls::{ClientCertificate, Pem, Tls, UpstreamTls};
 pub use value::spell_duration;
 
@@ -57,6 +57,8 @@ pub struct Config {
     pub admin: SocketAddr,
     /// What is logged.
     pub log: Log,
+    /// How requests are read; which headers decide something, the rest says.
+    pub request: Reading,
     /// Who a client is.
     pub client: Client,
     /// Who its user is.

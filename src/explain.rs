@@ -10,15 +10,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use http::header::HOST;
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Method, Request, Uri};
+use http::{HeaderName, HeaderValue, Method, Request, Uri, Version};
 
 use crate::config::{Config, StoreKind};
 use crate::identity::Connection;
 use crate::identity::lookup::{Answer, Lookup, Question, Unanswered};
 use crate::limit::{Check, Standing, SystemClock, Timestamp};
 use crate::proxy::State;
-use crate::request::{RequestView, is_plain_host, is_plain_target};
+use crate::request::RequestView;
 use crate::rules::{Asked, Enforcement};
 use crate::server;
 use crate::store::redis::RedisStore;
@@ -84,18 +85,20 @@ pub fn explain(config: &Config, described: &Described) -> Result<Explanation, St
 }
 
 async fn explained(config: &Config, described: &Described) -> Result<Explanation, String> {
-    let head = head(described)?;
+    let mut head = head(described)?;
     let state = server::build(config)?;
     let mut report = Report::about(described);
-    if !is_plain_target(&head.method, described.path.as_bytes()) {
-        report.refused(400, "the request target is not a path");
-        return Ok(report.finish(None));
+    match state.reading.read(&head, described.path.as_bytes()) {
+        Ok(changes) => {
+            report.taken_off(&changes.off);
+            changes.apply(&mut head.headers);
+        }
+        Err(malformed) => {
+            report.refused(malformed.status().as_u16(), &malformed.to_string());
+            return Ok(report.finish(None));
+        }
     }
-    if !is_plain_host(&head.headers) {
-        report.refused(400, "the Host header names no host");
-        return Ok(report.finish(None));
-    }
-    let view = RequestView::of(&head);
+    let view = RequestView::spelled(&head, state.reading.spelling);
     let client = state.clients.locate(described.peer, view.headers());
     report.client(&view, &client);
     if state.deny_list.contain(client.address) {
@@ -151,6 +154,10 @@ fn head(described: &Described) -> Result<Parts, String> {
     *request.uri_mut() = uri;
     for (name, value) in &described.headers {
         request.headers_mut().append(name.clone(), value.clone());
+    }
+    if !request.headers().contains_key(HOST) {
+        // Whoever asks may leave it out, and in HTTP/1.0 it may be missing.
+        *request.version_mut() = Version::HTTP_10;
     }
     Ok(request.into_parts().0)
 }

@@ -21,7 +21,7 @@ use crate::request::RequestView;
 
 use api_key::ApiKeys;
 use certificate::{ByCertificate, ClientCertificate};
-use credential::{Finding, Person};
+use credential::{Finding, Person, Place};
 use header::TrustedHeader;
 use jwt::Tokens;
 use lookup::Lookup;
@@ -110,6 +110,21 @@ impl Identity {
             | Source::ClientCertificate(_) => Vec::new(),
         });
         own.map(String::as_str).chain(trusted)
+    }
+
+    /// Headers that tell who the user is: those of users and those of credentials.
+    pub fn header_names(&self) -> impl Iterator<Item = &str> {
+        let places = self.sources.iter().flat_map(|source| match source {
+            Source::Jwt(tokens) => tokens.places.iter().collect(),
+            Source::Session(session) => vec![&session.place],
+            Source::ApiKey(keys) => vec![keys.place()],
+            Source::Header(_) | Source::ClientCertificate(_) => Vec::new(),
+        });
+        let credentials = places.filter_map(|place| match place {
+            Place::Header(name) => Some(name.as_str()),
+            Place::Cookie(_) | Place::Query(_) => None,
+        });
+        self.claims().chain(credentials)
     }
 
     /// The user of a request, at `now` by the wall clock. What only Redis knows is asked of

@@ -161,6 +161,7 @@ mod tests {
     use std::net::IpAddr;
 
     use super::*;
+    use crate::request::Spelling;
 
     fn client(user: Option<&str>) -> Client {
         let address: IpAddr = "192.0.2.7".parse().unwrap();
@@ -174,7 +175,10 @@ mod tests {
     }
 
     fn meter(name: &str, paths: &[&str], unique: Unique) -> Meter {
-        let paths = paths.iter().map(|path| PathPattern::parse(path).unwrap()).collect();
+        let paths = paths
+            .iter()
+            .map(|path| PathPattern::parse(path, Spelling::default()).unwrap())
+            .collect();
         let (name, methods) = (name.to_owned(), vec!["GET".to_owned()]);
         Meter { name, paths, methods, unique, items_max: 10 }
     }

@@ -9,6 +9,7 @@ mod limits;
 mod logs;
 mod meters;
 mod penalties;
+mod requests;
 mod series;
 mod store;
 mod tls;
@@ -29,6 +30,7 @@ use limits::LimitSeries;
 use logs::LogSeries;
 use meters::MeterSeries;
 use penalties::PenaltySeries;
+use requests::RequestSeries;
 use series::{catch_up, counters, gauge, histogram, seconds};
 use store::StoreSeries;
 use tls::TlsSeries;
@@ -52,6 +54,7 @@ pub struct Metrics {
     doors: DoorSeries,
     limits: LimitSeries,
     penalties: PenaltySeries,
+    read: RequestSeries,
     requests: IntCounterVec,
     request_duration: Histogram,
     added_latency: Histogram,
@@ -114,6 +117,7 @@ impl Metrics {
             doors: DoorSeries::new(&registry)?,
             limits: LimitSeries::new(&registry)?,
             penalties: PenaltySeries::new(&registry)?,
+            read: RequestSeries::new(&registry)?,
             requests: counters(
                 &registry,
                 "requests_total",
@@ -225,6 +229,19 @@ impl Metrics {
     /// Records a request from an address that is not let in.
     pub fn turned_away(&self) {
         self.limits.turned_away.inc();
+    }
+
+    /// Records header fields that were taken off a request; `reason` is one of a few words of this
+    /// program.
+    pub fn headers_dropped(&self, reason: &'static str, count: u64) {
+        if count > 0 {
+            self.read.headers_dropped.with_label_values(&[reason]).inc_by(count);
+        }
+    }
+
+    /// Records that a trusted proxy wrote an entry that is no address.
+    pub fn forwarded_unreadable(&self) {
+        self.read.forwarded_unreadable.inc();
     }
 
     /// Records a finished request.

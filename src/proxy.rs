@@ -13,6 +13,7 @@ mod count;
 mod fail;
 mod forward;
 mod intake;
+mod read;
 mod record;
 mod redirect;
 mod refuse;
@@ -42,8 +43,6 @@ use crate::limit::{Clock, SystemClock};
 use crate::limiter::Limiter;
 use crate::metering::Metering;
 use crate::metrics::Metrics;
-use crate::request::is_plain_target;
-use crate::response::Refusal;
 use crate::rules::Enforcement;
 use crate::telemetry::Gate;
 
@@ -161,11 +160,7 @@ impl ProxyHttp for Phases {
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
         let peer = peer_address(session);
-        let head = session.req_header();
-        if !is_plain_target(&head.method, head.raw_path()) {
-            session.set_keepalive(None);
-            let refusal =
-                Refusal::plain(StatusCode::BAD_REQUEST, "The request target is not a path.");
+        if let Some(refusal) = read::read(self, session, ctx)? {
             return refuse::write(self, session, ctx, &refusal).await.map(|()| true);
         }
         if let Some(port) = redirect::port(session, peer, &ctx.state) {

@@ -2,6 +2,7 @@
 
 pub mod origin;
 mod path;
+pub mod reading;
 
 use std::borrow::Cow;
 
@@ -9,7 +10,8 @@ use http::header::{COOKIE, HOST, HeaderMap, ORIGIN};
 use http::request::Parts;
 use http::{HeaderName, Method};
 
-pub use path::{normalise, one_escape};
+pub use path::{Fault as PathFault, Spelling};
+pub use reading::{Malformed, Reading, bare_host, is_plain_target};
 
 /// A request as the rules see it. It borrows the head and keeps nothing.
 #[derive(Clone, Debug)]
@@ -20,7 +22,8 @@ pub struct RequestView<'a> {
     pub host: Option<String>,
     /// The path in its one spelling, without the query.
     pub path: Cow<'a, str>,
-    /// Whether the application gets that very spelling.
+    /// Whether that very spelling was sent, but for what makes no difference to the application by
+    /// configuration.
     pub path_is_plain: bool,
     query: Option<&'a str>,
     headers: &'a HeaderMap,
@@ -29,14 +32,26 @@ pub struct RequestView<'a> {
 // === impl RequestView ===
 
 impl<'a> RequestView<'a> {
-    /// The facts of the request with this head.
+    /// The facts of the request with this head, its path spelled as by default.
     pub fn of(head: &'a Parts) -> Self {
+        Self::spelled(head, Spelling::default())
+    }
+
+    /// The same, with the path in the spelling that the configuration asks for. A path that has
+    /// none stays as it is: such a request has been refused before.
+    pub fn spelled(head: &'a Parts, spelling: Spelling) -> Self {
         let host = head.uri.host().or_else(|| head.headers.get(HOST)?.to_str().ok());
-        let path = normalise(head.uri.path());
+        let sent = match head.uri.path() {
+            // The application as a whole: what is for its root is for that too.
+            "*" => "/",
+            path => path,
+        };
+        let spell = |spelling: Spelling| spelling.normalise(sent).unwrap_or(Cow::Borrowed(sent));
+        let path = spell(spelling);
         Self {
             method: &head.method,
             host: host.map(bare_host),
-            path_is_plain: path == head.uri.path(),
+            path_is_plain: path == sent || spell(spelling.unfolded()) == sent,
             path,
             query: head.uri.query(),
             headers: &head.headers,
@@ -98,80 +113,5 @@ impl<'a> RequestView<'a> {
         self.method == Method::OPTIONS
             && self.headers.contains_key(ORIGIN)
             && self.headers.contains_key(REQUESTED)
-    }
-}
-
-/// Whether a request target is one that every reader takes for the same path: a path, an absolute
-/// `http` URI, or `*` with OPTIONS. Others (`foo:bar`, `@x`) are matched as one thing here and may
-/// be routed as another by the application.
-pub fn is_plain_target(method: &Method, target: &[u8]) -> bool {
-    let absolute = |scheme: &[u8]| {
-        target.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme))
-    };
-    target.starts_with(b"/")
-        || absolute(b"http://")
-        || absolute(b"https://")
-        || (target == b"*" && method == Method::OPTIONS)
-}
-
-/// Whether every reader takes the `Host` lines of a request for the same host: one name or address
-/// with at most a port. What is none (`a:x`, `a, b`) is matched as one thing here and may be taken
-/// for another by the application.
-pub fn is_plain_host(headers: &HeaderMap) -> bool {
-    let name = |text: &str| {
-        let inner = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-        let sign = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_' | '~');
-        inner.map_or_else(
-            || text.chars().all(sign),
-            |address| address.parse::<std::net::Ipv6Addr>().is_ok(),
-        )
-    };
-    headers.get_all(HOST).iter().all(|line| {
-        let Ok(text) = line.to_str() else { return false };
-        match text.rsplit_once(':') {
-            Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name(host),
-            _ => name(text),
-        }
-    })
-}
-
-/// `Example.ORG.:8080` is `example.org`; an IPv6 address keeps its brackets.
-/// A host in lower case, without port and final dot.
-pub fn bare_host(host: &str) -> String {
-    let without_port = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
-        _ => host,
-    };
-    without_port.trim_end_matches('.').to_ascii_lowercase()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_plain_targets_are_taken() {
-        let target = |text: &str| is_plain_target(&Method::GET, text.as_bytes());
-        for plain in ["/", "/a?b", "//a", "http://a/b", "HTTPS://a"] {
-            assert!(target(plain), "{plain}");
-        }
-        for odd in ["", "*", "a", "@a/b", "x:/a", "foo:bar", "http:/a", "a:80"] {
-            assert!(!target(odd), "{odd}");
-        }
-        assert!(is_plain_target(&Method::OPTIONS, b"*"));
-    }
-
-    #[test]
-    fn hosts_are_compared_without_case_port_and_final_dot() {
-        for (given, bare) in [
-            ("Example.ORG", "example.org"),
-            ("example.org:8080", "example.org"),
-            ("example.org.:80", "example.org"),
-            ("[::1]:80", "[::1]"),
-            ("[::1]", "[::1]"),
-            ("127.0.0.1:80", "127.0.0.1"),
-        ] {
-            assert_eq!(bare_host(given), bare);
-        }
     }
 }

@@ -23,7 +23,7 @@ use crate::limit::{Check, Key, Limit, Policy, Timestamp};
 use crate::request::RequestView;
 use bill::{Account, Bill};
 use condition::Condition;
-use cost::Pricing;
+use cost::{CostFrom, Pricing};
 use matcher::{HostPattern, PathPattern, host_matches};
 use partition::{Facts, Word};
 use paths::PathSet;
@@ -189,6 +189,27 @@ impl RuleSet {
     /// The headers in which the application says what a request has cost: for nobody else.
     pub fn cost_headers(&self) -> &[String] {
         &self.cost_headers
+    }
+
+    /// The headers of requests that divide quotas.
+    pub fn partition_headers(&self) -> impl Iterator<Item = &str> {
+        let words = self.policies.iter().flat_map(|limited| limited.partition.words());
+        words.filter_map(|word| match word {
+            Word::Header(name) => Some(name.as_str()),
+            _ => None,
+        })
+    }
+
+    /// The headers of requests that say which rules apply and what they cost.
+    pub fn rule_headers(&self) -> impl Iterator<Item = &str> {
+        self.rules.iter().flat_map(|rule| {
+            let cost = match &rule.cost.from {
+                Some(CostFrom::Header(name)) => Some(name),
+                Some(CostFrom::Body { .. }) | None => None,
+            };
+            let asked = rule.condition.headers.iter().map(|(name, _)| name);
+            asked.chain(cost).map(String::as_str)
+        })
     }
 
     /// The policies, in the order of their ids, each with its own limit.

@@ -17,7 +17,7 @@ use pingora_core::server::{RunArgs, Server};
 use pingora_core::services::listening::Service;
 
 use crate::admin::Admin;
-use crate::client::Clients;
+use crate::client::{ADDRESS_CLAIMS, Clients};
 use crate::config::{Config, Format, Level, Metered, Pem, PolicyAnswer, Store, StoreKind};
 use crate::delivery::Push;
 use crate::demo::SampleApp;
@@ -27,6 +27,7 @@ use crate::meter::Meters;
 use crate::metrics::Metrics;
 use crate::proxy::{ATTEMPTS_MAX, Cors, Proxy, State};
 use crate::reload::Reloader;
+use crate::request::Reading;
 use crate::response::{Answer, Answers, FieldSettings};
 use crate::rules::access::Exemptions;
 use crate::rules::{Routes, RuleSet};
@@ -161,9 +162,11 @@ pub(crate) fn build(config: &Config) -> Result<State, String> {
         config.store.key_prefix.clone(),
         config.exempt_preflight,
     );
+    let rules = rules.map_err(unbuildable)?;
     let upstreams = upstreams::upstreams(config)?;
     let meters = config.meters.iter().map(|metered| metered.meter.clone()).collect();
     Ok(State {
+        reading: reading(config, &rules),
         clients: Clients {
             trusted_proxies: client.trusted_proxies.clone(),
             forwarded_header: client.forwarded_header.clone(),
@@ -173,7 +176,7 @@ pub(crate) fn build(config: &Config) -> Result<State, String> {
         },
         identity_cache: config.identity.cache.into(),
         routes: Routes::new(config.routes.clone()).map_err(unbuildable)?,
-        rules: rules.map_err(unbuildable)?,
+        rules,
         pushes: config.meters.iter().filter_map(|metered| push(metered, &upstreams)).collect(),
         meters: Meters::new(meters).map_err(unbuildable)?,
         upstreams,
@@ -187,6 +190,20 @@ pub(crate) fn build(config: &Config) -> Result<State, String> {
         redirect: config.https.redirected_to(),
         access_log: config.log.access,
     })
+}
+
+/// How requests are read, with the headers that decide something.
+fn reading(config: &Config, rules: &RuleSet) -> Reading {
+    let identity = &config.identity.identity;
+    let who = || identity.header_names().chain(rules.partition_headers()).chain(["authorization"]);
+    let claims = ADDRESS_CLAIMS.into_iter().chain([config.client.forwarded_header.as_str()]);
+    let deciding = who().chain(rules.rule_headers()).chain(claims);
+    Reading {
+        deciding: deciding.map(str::to_owned).collect(),
+        // Cookies may come in several lines.
+        once: who().filter(|name| *name != "cookie").map(str::to_owned).collect(),
+        ..config.request.clone()
+    }
 }
 
 fn push(metered: &Metered, upstreams: &[Arc<Upstream>]) -> Option<Push> {

@@ -12,7 +12,7 @@ use super::secret::{self, Extent, MASK, PLACES, QUOTES};
 
 /// The sections that hold no secret. Every other one may: `[identity]`, `[meters]`, `[store]`, and
 /// one whose name is mistyped.
-const OPEN: [&str; 13] = [
+const OPEN: [&str; 14] = [
     "admin",
     "client",
     "cors",
@@ -20,6 +20,7 @@ const OPEN: [&str; 13] = [
     "exempt",
     "log",
     "policies",
+    "request",
     "response",
     "rollout",
     "routes",

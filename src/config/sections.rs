@@ -7,6 +7,7 @@ mod identity;
 mod meters;
 mod networks;
 mod policies;
+mod request;
 mod response;
 mod rollout;
 mod routes;
@@ -32,12 +33,14 @@ pub(super) fn read(mut root: Section<'_>, generation: u64) -> Config {
     let (https, asks_clients) = tls::tls(root.table("tls"), &others);
     let log = server::log(root.table("log"));
     let (client, trusts_nobody) = client::client(root.table("client"));
+    let request = request::request(root.table("request"));
+    let spelling = request.spelling;
     let store = store::store(root.table("store"));
     let alone = store.kind == StoreKind::Local;
     let surroundings = identity::Surroundings { trusts_nobody, alone, asks_clients };
     let identity = identity::identity(root.table("identity"), surroundings);
     let upstreams = upstreams::upstreams(&mut root);
-    let (routes, all_routes) = routes::routes(&mut root, &upstreams);
+    let (routes, all_routes) = routes::routes(&mut root, &upstreams, spelling);
     let paths = || routes.iter().map(|route| route.path.as_str().to_owned()).collect();
     let response = response::response(root.table("response"), &Response::default());
     let sources = policies::Sources {
@@ -46,16 +49,24 @@ pub(super) fn read(mut root: Section<'_>, generation: u64) -> Config {
         routes: all_routes.then(paths),
         ipv4_prefix: client.ipv4_prefix,
         ipv6_prefix: client.ipv6_prefix,
+        spelling,
     };
     let (policies, answers) = policies::policies(&mut root, generation, &sources, &response);
     let rules = rules::rules(
         &mut root,
-        &rules::Surroundings { policies: &policies, has_user: sources.user, trusts_nobody },
+        &rules::Surroundings {
+            policies: &policies,
+            has_user: sources.user,
+            trusts_nobody,
+            spelling,
+        },
     );
-    let exempt = access::exempt(root.table("exempt"), sources.user);
+    let known = policies.iter().filter_map(|policy| policy.meaning.as_ref());
+    request::check_names(&root, &request, &identity.identity, known, &rules);
+    let exempt = access::exempt(root.table("exempt"), sources.user, spelling);
     let deny = access::deny(root.table("deny"));
     let has_user = identity.has_user;
-    let nearby = meters::Surroundings { alone, has_user, upstreams: &upstreams };
+    let nearby = meters::Surroundings { alone, has_user, upstreams: &upstreams, spelling };
     let meters = meters::meters(&mut root, nearby);
     let rollout = rollout::rollout(root.table("rollout"));
     let (exempt_preflight, cors) = cors::cors(root.table("cors"));
@@ -65,6 +76,7 @@ pub(super) fn read(mut root: Section<'_>, generation: u64) -> Config {
         https,
         admin,
         log,
+        request,
         client,
         identity,
         store,

@@ -2,6 +2,8 @@
 
 use std::fmt::{Display, Write as _};
 
+use http::HeaderName;
+
 use super::{Described, Explanation, Stored};
 use crate::client::Client;
 use crate::config::{Upstream, spell_duration};
@@ -37,6 +39,14 @@ impl Report {
 
     pub(super) fn refused(&mut self, status: u16, why: &str) {
         self.line("refused", format_args!("with {status}: {why}"));
+    }
+
+    /// Header fields that neither rules nor the application see.
+    pub(super) fn taken_off(&mut self, names: &[HeaderName]) {
+        if !names.is_empty() {
+            let names: Vec<&str> = names.iter().map(HeaderName::as_str).collect();
+            self.line("taken off", names.join(", "));
+        }
     }
 
     pub(super) fn client(&mut self, view: &RequestView<'_>, client: &Client) {

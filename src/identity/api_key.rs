@@ -36,6 +36,11 @@ impl ApiKeys {
         Self { place, keys: Arc::new(keys) }
     }
 
+    /// Where clients present their keys.
+    pub const fn place(&self) -> &Place {
+        &self.place
+    }
+
     /// The owner of the key that the request presents.
     pub fn find(&self, view: &RequestView<'_>) -> Finding {
         match self.place.look(view) {

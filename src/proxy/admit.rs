@@ -12,7 +12,7 @@ use super::{Context, NO_ROUTE, Proxy, forward};
 use crate::client::Client;
 use crate::identity::Connection;
 use crate::limit::{Clock, SystemClock, Timestamp, Verdict};
-use crate::request::{RequestView, is_plain_host};
+use crate::request::RequestView;
 use crate::response::Refusal;
 use crate::rules::{Asked, Demand, Enforcement};
 
@@ -29,11 +29,11 @@ pub(super) async fn admit(
     head: &Parts,
     ctx: &mut Context,
 ) -> Option<Refusal> {
-    if !is_plain_host(&head.headers) {
-        return Some(Refusal::plain(StatusCode::BAD_REQUEST, "The Host header names no host."));
+    let view = RequestView::spelled(head, ctx.state.reading.spelling);
+    let (client, unreadable) = ctx.state.clients.find(peer, view.headers());
+    if unreadable {
+        proxy.metrics.forwarded_unreadable();
     }
-    let view = RequestView::of(head);
-    let client = ctx.state.clients.locate(peer, view.headers());
     ctx.request_id = forward::request_id(&client, view.headers());
     if ctx.state.deny_list.contain(client.address) {
         ctx.client = Some(client);

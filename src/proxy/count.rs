@@ -12,7 +12,7 @@ pub(super) fn count(proxy: &Proxy, session: &Session, ctx: &Context, status: u16
     if ctx.state.meters.all().is_empty() {
         return;
     }
-    let view = RequestView::of(session.req_header());
+    let view = RequestView::spelled(session.req_header(), ctx.state.reading.spelling);
     for view in ctx.state.meters.views(&view, client) {
         proxy.metering.take(view);
     }

@@ -1,13 +1,14 @@
 //! What the application sees of the client, and the client of the verdict.
 
 use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE, HOST, HeaderMap};
-use http::{Method, StatusCode};
-use pingora_error::Result;
+use http::uri::PathAndQuery;
+use http::{Method, StatusCode, Uri};
+use pingora_error::{ErrorType, OrErr, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
 
 use super::{Context, State, lines, peer_address, secure};
-use crate::client::{ADDRESS_CLAIMS, Client};
+use crate::client::{Client, is_address_claim};
 use crate::identity::Identity;
 use crate::response::fields::Field;
 
@@ -55,12 +56,8 @@ pub(super) fn prepare(request: &mut RequestHeader, session: &Session, ctx: &Cont
     let proto = proto.unwrap_or(if secure::is_secure(session) { "https" } else { "http" });
     let proto = proto.to_owned();
     let identity = &ctx.state.clients.identity;
-    remove_look_alikes(request, identity);
-    if !trusted {
-        for name in ADDRESS_CLAIMS.into_iter().chain(identity.claims()) {
-            request.remove_header(name);
-        }
-    }
+    remove_claims(request, identity, trusted);
+    set_target(request, ctx)?;
     name_user(request, identity, ctx.client.as_ref())?;
     join_cookies(request)?;
     request.insert_header("x-forwarded-for", chain)?;
@@ -102,18 +99,43 @@ fn name_user(
     Ok(())
 }
 
-/// Takes off headers like `X_User_Id`: to a CGI-style application they are `X-User-Id`.
-fn remove_look_alikes(request: &mut RequestHeader, identity: &Identity) {
-    let known = || ADDRESS_CLAIMS.into_iter().chain(identity.claims()).chain([REQUEST_ID]);
-    let alike = |name: &str, claim: &str| name.replace('_', "-") == claim.replace('_', "-");
-    let look_alike = |name: &&str| {
-        known().all(|claim| claim != *name) && known().any(|claim| alike(name, claim))
+/// Takes off headers like `X_User_Id`, which to a CGI-style application are `X-User-Id`, and from a
+/// peer that is no trusted proxy all that belongs to proxies.
+fn remove_claims(request: &mut RequestHeader, identity: &Identity, trusted: bool) {
+    let known = || identity.claims().chain([REQUEST_ID]);
+    let unwanted = |name: &str| {
+        let plain = name.replace('_', "-");
+        let claims = known().any(|claim| claim == name) || is_address_claim(name);
+        let alike = known().any(|claim| claim.replace('_', "-") == plain);
+        if claims { !trusted && name != REQUEST_ID } else { alike || is_address_claim(&plain) }
     };
     let names = request.headers.keys().map(http::HeaderName::as_str);
-    let names: Vec<String> = names.filter(look_alike).map(str::to_owned).collect();
+    let names: Vec<String> = names.filter(|name| unwanted(name)).map(str::to_owned).collect();
     for name in &names {
         request.remove_header(name.as_str());
     }
+}
+
+/// Gives the application a path where the client sent a whole URI, and the path in its one spelling
+/// where that is asked for.
+fn set_target(request: &mut RequestHeader, ctx: &Context) -> Result<()> {
+    let target = request.raw_path();
+    if !target.starts_with(b"/") && target != b"*" {
+        request.set_uri(request.uri.clone());
+    }
+    let Some(path) = ctx.state.reading.forwarded(request.uri.path()) else { return Ok(()) };
+    let target = match request.uri.query() {
+        Some(query) => format!("{path}?{query}"),
+        None => path,
+    };
+    let refused = || "the path in its one spelling";
+    let target =
+        PathAndQuery::try_from(target).or_err_with(ErrorType::InvalidHTTPHeader, refused)?;
+    let mut parts = request.uri.clone().into_parts();
+    parts.path_and_query = Some(target);
+    let uri = Uri::from_parts(parts).or_err_with(ErrorType::InvalidHTTPHeader, refused)?;
+    request.set_uri(uri);
+    Ok(())
 }
 
 /// The client's `Host`, unless the route says otherwise or, in HTTP/1.0, there is none.

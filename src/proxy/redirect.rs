@@ -12,7 +12,7 @@ use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 
 use super::{Context, Proxy, State, lines, refuse, secure};
-use crate::request::{bare_host, is_plain_host};
+use crate::request::reading::bare_host;
 use crate::response::Refusal;
 
 /// Where authorities look whether a host is its owner's (RFC 8555, section 8.3): without TLS, since
@@ -32,14 +32,6 @@ pub(super) fn port(session: &Session, peer: IpAddr, state: &State) -> Option<u16
     (!stays).then_some(port)
 }
 
-/// Where that is; nothing for a request that names no host, or none that everybody takes for the
-/// same.
-fn location(session: &Session, port: u16) -> Option<HeaderValue> {
-    let head = session.req_header();
-    let plain = is_plain_host(&head.headers);
-    plain.then(|| target(head, head.raw_path(), port)).flatten()
-}
-
 /// Sends it there, on a connection that stays open if the request's body is small.
 pub(super) async fn answer(
     proxy: &Proxy,
@@ -47,7 +39,8 @@ pub(super) async fn answer(
     ctx: &mut Context,
     port: u16,
 ) -> Result<()> {
-    let Some(location) = location(session, port) else {
+    let head = session.req_header();
+    let Some(location) = target(head, head.raw_path(), port) else {
         let refusal = Refusal::plain(StatusCode::BAD_REQUEST, "The Host header names no host.");
         return refuse::answer(proxy, session, ctx, &refusal).await;
     };

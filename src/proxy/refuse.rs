@@ -9,11 +9,8 @@ use http::header::{
     ACCEPT, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, VARY, WWW_AUTHENTICATE,
 };
 use http::request::Parts;
-use http::{Method, StatusCode};
 use http::{Method, StatusCode, Version};
-use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use pingora_core::protocols::http::ServerSession as HttpSession;
-use pingora_error::Result;
 use pingora_error::Result;
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;

@@ -8,6 +8,7 @@ use crate::client::{Clients, Networks};
 use crate::delivery::Push;
 use crate::limit::Micros;
 use crate::meter::Meters;
+use crate::request::Reading;
 use crate::response::Answers;
 use crate::rules::access::Exemptions;
 use crate::rules::{Enforcement, Routes, RuleSet};
@@ -16,6 +17,8 @@ use crate::upstream::Upstream;
 /// Everything of the configuration that a request meets: loaded once a request, replaced whole.
 #[derive(Debug)]
 pub struct State {
+    /// How requests are read.
+    pub reading: Reading,
     /// Who is asking.
     pub clients: Clients,
     /// Longest that an answer of Redis about a user is used again.

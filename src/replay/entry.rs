@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use http::header::HOST;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Version};
 use pingora_http::RequestHeader;
 
 use crate::limit::Timestamp;
@@ -46,7 +46,9 @@ pub(super) struct Entry {
 impl Entry {
     /// An entry that nothing has been read into.
     pub(super) fn new() -> Self {
-        let head = Request::new(()).into_parts().0;
+        let mut head = Request::new(()).into_parts().0;
+        // Such a request needs no `Host`, and many logs have none.
+        head.version = Version::HTTP_10;
         Self {
             peer: IpAddr::from([0, 0, 0, 0]),
             time: Timestamp::EPOCH,
@@ -92,6 +94,11 @@ impl Entry {
         if self.plain {
             self.head.uri = self.target.uri.clone();
         }
+    }
+
+    /// The target, as far as it could be read.
+    pub(super) fn target(&self) -> &[u8] {
+        self.target.raw_path()
     }
 
     /// Takes a header field. What cannot have been one, is absent (`-`) or is one too many is left

@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::identity::credential::Person;
 use crate::limit::{Check, Key, Limit, Micros, Timestamp};
 use crate::proxy::State;
-use crate::request::{RequestView, is_plain_host};
+use crate::request::RequestView;
 use crate::rules::access::Exemption;
 use crate::rules::bill::Bill;
 use crate::rules::cost::Ended;
@@ -125,11 +125,12 @@ impl Trial {
         self.lacks.see(entry);
         let at = self.course.at(entry.time);
         let outcome = |fate| Outcome { at, fate, checks: Vec::new(), decided: Vec::new() };
-        if !entry.plain || !is_plain_host(&entry.head.headers) {
+        let reading = &self.state.reading;
+        if !entry.plain || reading.read(&entry.head, entry.target()).is_err() {
             self.counts.malformed += 1;
             return outcome(Fate::Malformed);
         }
-        let view = RequestView::of(&entry.head);
+        let view = RequestView::spelled(&entry.head, reading.spelling);
         let client = self.state.clients.locate(entry.peer, view.headers());
         if self.state.deny_list.contain(client.address) {
             self.counts.turned_away += 1;

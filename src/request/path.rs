@@ -1,60 +1,168 @@
-//! One spelling of a path, for rules and keys. The application gets the original.
+//! One spelling of a path, for rules and keys; on demand for the application too.
+//!
+//! What two readers could take for different paths has no spelling, and is a [`Fault`]: an encoded
+//! slash, a backslash, a NUL, an escape that is none, a way out above the root.
+//!
+//! Not promised: that an application which decodes twice (`%252e`), cuts off blanks and dots at the
+//! end of a segment (IIS) or folds letters beyond ASCII sees no more spellings than these.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::fmt::Write as _;
 
-/// `path` with the escapes of plain path characters decoded, others in upper case, letters beyond
-/// ASCII as escapes, double slashes merged and then dot segments removed (RFC 3986, sections 6.2.2
-/// and 5.2.4). Merging comes first, so that `/a//../b` cannot pass for `/a/b`.
-pub fn normalise(path: &str) -> Cow<'_, str> {
-    if path.is_ascii() && !path.contains('%') && !path.contains("//") && !path.contains("/.") {
-        return Cow::Borrowed(path);
-    }
-    let decoded = one_escape(path);
-    let mut segments: Vec<&str> = Vec::new();
-    let mut ends_in_slash = false;
-    for segment in decoded.split('/') {
-        ends_in_slash = matches!(segment, "" | "." | "..");
-        match segment {
-            "" | "." => {}
-            ".." => {
-                segments.pop();
-            }
-            _ => segments.push(segment),
-        }
-    }
-    let mut normal = String::with_capacity(decoded.len());
-    for segment in &segments {
-        normal.push('/');
-        normal.push_str(segment);
-    }
-    if ends_in_slash || segments.is_empty() {
-        normal.push('/');
-    }
-    Cow::Owned(normal)
+/// What is one and the same to the application, and what is refused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a question of its own")]
+pub struct Spelling {
+    /// `%2F`, `%5C` and `\` stay, as escapes, instead of being refused.
+    pub keeps_slashes: bool,
+    /// What follows a `;` in a segment stays, instead of being left out.
+    pub keeps_params: bool,
+    /// Letters of ASCII are the same in upper and lower case.
+    pub ignores_case: bool,
+    /// A slash at the end makes no difference.
+    pub ignores_trailing_slash: bool,
 }
 
-/// Each character of `text` either plain or as an escape in upper case: the one spelling of what
-/// stands between slashes. Also for patterns, whose own signs stay as they are.
-pub fn one_escape(text: &str) -> String {
-    let mut spelled = String::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&byte, after)) = rest.split_first() {
-        rest = after;
-        match escaped(byte, after) {
-            Some(value) => {
-                rest = &after[2..];
-                if is_plain(value) {
-                    spelled.push(char::from(value));
-                } else {
-                    push_escape(&mut spelled, value);
+/// Why a path has no spelling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// A `%` without two hexadecimal digits, or a letter spelled in more bytes than it has.
+    Escape,
+    /// An encoded slash, or a backslash in any form.
+    Slash,
+    /// A NUL.
+    Nul,
+    /// It leads out above the root.
+    Root,
+    /// A segment of dots, or an empty one, with parameters: to some a step, to others a name.
+    Params,
+}
+
+// === impl Spelling ===
+
+impl Spelling {
+    /// `path` in its one spelling: the escapes of plain path characters decoded, all others in upper
+    /// case, what may not stand in a path as its escape, parameters off, double slashes merged and
+    /// then dot segments removed (RFC 3986, sections 6.2.2 and 5.2.4). Merging comes first, so that
+    /// `/a//../b` cannot pass for `/a/b`.
+    pub fn normalise(self, path: &str) -> Result<Cow<'_, str>, Fault> {
+        if !path.starts_with('/') || self.is_spelled(path) {
+            return Ok(Cow::Borrowed(path));
+        }
+        let decoded = self.decoded(path)?;
+        let mut segments: Vec<&str> = Vec::new();
+        let mut ends_in_slash = false;
+        let mut rest = decoded[1..].split('/').peekable();
+        while let Some(segment) = rest.next() {
+            let name = self.name_of(segment, rest.peek().is_none())?;
+            ends_in_slash = matches!(name, "" | "." | "..");
+            match name {
+                "" | "." => {}
+                ".." => {
+                    segments.pop().ok_or(Fault::Root)?;
                 }
+                _ => segments.push(name),
             }
-            None if byte.is_ascii() => spelled.push(char::from(byte)),
-            None => push_escape(&mut spelled, byte),
+        }
+        let mut normal = String::with_capacity(decoded.len());
+        for segment in &segments {
+            normal.push('/');
+            normal.push_str(segment);
+        }
+        if segments.is_empty() || ends_in_slash && !self.ignores_trailing_slash {
+            normal.push('/');
+        }
+        Ok(Cow::Owned(normal))
+    }
+
+    /// The same without what only comparing leaves out: what the application may get in place of
+    /// the path that was sent.
+    #[must_use]
+    pub const fn unfolded(self) -> Self {
+        Self { ignores_case: false, ignores_trailing_slash: false, ..self }
+    }
+
+    /// A pattern in the spelling that paths are brought into; its own signs stay as they are.
+    pub fn pattern(self, text: &str) -> String {
+        let mut spelled = String::with_capacity(text.len());
+        let mut rest = text.as_bytes();
+        while let Some((&byte, after)) = rest.split_first() {
+            rest = after;
+            let escape = escaped(byte, after);
+            match escape {
+                Some(value) => {
+                    rest = &after[2..];
+                    self.push(&mut spelled, value);
+                }
+                None if is_sign(byte) || byte == b'/' || byte == b';' || byte == b'%' => {
+                    spelled.push(char::from(byte));
+                }
+                None => self.push(&mut spelled, byte),
+            }
+        }
+        if self.ignores_trailing_slash && spelled.len() > 1 && spelled.ends_with('/') {
+            spelled.pop();
+        }
+        spelled
+    }
+
+    /// Whether there is nothing to do, as for most paths.
+    fn is_spelled(self, path: &str) -> bool {
+        let plain = |byte: u8| {
+            byte == b'/' || is_plain(byte) && !(self.ignores_case && byte.is_ascii_uppercase())
+        };
+        let ends = self.ignores_trailing_slash && path.len() > 1 && path.ends_with('/');
+        !ends && !path.contains("//") && !path.contains("/.") && path.bytes().all(plain)
+    }
+
+    /// Each character either plain or as an escape in upper case.
+    fn decoded(self, path: &str) -> Result<String, Fault> {
+        let mut spelled = String::with_capacity(path.len());
+        let mut rest = path.as_bytes();
+        let mut before = 0;
+        while let Some((&byte, after)) = rest.split_first() {
+            rest = after;
+            let escape = escaped(byte, after);
+            if escape.is_some() {
+                rest = &after[2..];
+            }
+            let value = escape.unwrap_or(byte);
+            match value {
+                0 => return Err(Fault::Nul),
+                b'%' if escape.is_none() => return Err(Fault::Escape),
+                b'\\' if !self.keeps_slashes => return Err(Fault::Slash),
+                b'/' if escape.is_some() && !self.keeps_slashes => return Err(Fault::Slash),
+                b'/' | b';' if escape.is_none() => spelled.push(char::from(value)),
+                _ if is_overlong(before, value) => return Err(Fault::Escape),
+                _ => self.push(&mut spelled, value),
+            }
+            before = value;
+        }
+        Ok(spelled)
+    }
+
+    fn push(self, spelled: &mut String, value: u8) {
+        if is_plain(value) {
+            let value = if self.ignores_case { value.to_ascii_lowercase() } else { value };
+            spelled.push(char::from(value));
+        } else {
+            // Writing to a string cannot fail.
+            let _ = write!(spelled, "%{value:02X}");
         }
     }
-    spelled
+
+    /// A segment without its parameters.
+    fn name_of(self, segment: &str, is_last: bool) -> Result<&str, Fault> {
+        let Some((name, _)) = segment.split_once(';').filter(|_| !self.keeps_params) else {
+            return Ok(segment);
+        };
+        // `/a/..;/b` is `/b` to Tomcat, and a segment called `..;` to others.
+        if matches!(name, "." | "..") || name.is_empty() && !is_last {
+            return Err(Fault::Params);
+        }
+        Ok(name)
+    }
 }
 
 /// The byte that `%` and what follows it stand for.
@@ -62,11 +170,6 @@ fn escaped(byte: u8, after: &[u8]) -> Option<u8> {
     let digits = after.get(..2).filter(|_| byte == b'%')?;
     let digit = |at: usize| char::from(digits[at]).to_digit(16);
     u8::try_from(digit(0)? << 4 | digit(1)?).ok()
-}
-
-fn push_escape(text: &mut String, byte: u8) {
-    // Writing to a string cannot fail.
-    let _ = write!(text, "%{byte:02X}");
 }
 
 /// The characters that stand for themselves in a path segment (RFC 3986, `pchar`), but for `;`,
@@ -77,37 +180,37 @@ const fn is_plain(byte: u8) -> bool {
         || matches!(byte, b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b'=')
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// The signs of patterns that may not stand in a path.
+const fn is_sign(byte: u8) -> bool {
+    matches!(byte, b'?' | b'[' | b']' | b'{' | b'}' | b'\\' | b'^')
+}
 
-    #[test]
-    fn every_spelling_of_a_path_is_one() {
-        let spellings = [
-            ("/login", "/login"),
-            ("/%6cogin", "/login"),
-            ("//login", "/login"),
-            ("/./login", "/login"),
-            ("/a/../login", "/login"),
-            ("/a//../login", "/login"),
-            ("/%2e%2e/login", "/login"),
-            ("/a/%2E%2E//login", "/login"),
-            ("/%40ada/outbox", "/@ada/outbox"),
-            ("/login/", "/login/"),
-            ("/login/.", "/login/"),
-            ("/", "/"),
-            ("//", "/"),
-            ("/..", "/"),
-            ("/a%2fb", "/a%2Fb"),
-            ("/a%zz", "/a%zz"),
-            ("/a%", "/a%"),
-            ("/a%4", "/a%4"),
-            ("/%é", "/%%C3%A9"),
-            ("/été", "/%C3%A9t%C3%A9"),
-            ("/%c3%a9té", "/%C3%A9t%C3%A9"),
-        ];
-        for (raw, normal) in spellings {
-            assert_eq!(normalise(raw), normal, "{raw}");
-        }
+/// Whether two bytes begin a letter of UTF-8 in more bytes than it has: `%C0%AE` is a dot to careless
+/// readers.
+const fn is_overlong(first: u8, second: u8) -> bool {
+    matches!(
+        (first, second),
+        (0xC0 | 0xC1, 0x80..=0xBF)
+            | (0xE0, 0x80..=0x9F)
+            | (0xF0, 0x80..=0x8F)
+            | (0xF8, 0x80..=0x87)
+            | (0xFC, 0x80..=0x83)
+    )
+}
+
+// === impl Fault ===
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Escape => "a `%` in the path begins no valid escape",
+            Self::Slash => "the path has an encoded slash or a backslash",
+            Self::Nul => "the path has a NUL",
+            Self::Root => "the path leads out above the root",
+            Self::Params => "a segment of the path is nothing but dots or parameters",
+        })
     }
 }
+
+#[cfg(test)]
+mod tests;

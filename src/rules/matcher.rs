@@ -5,7 +5,7 @@ use std::fmt;
 
 use globset::{Glob, GlobBuilder};
 
-use crate::request::{RequestView, one_escape};
+use crate::request::{RequestView, Spelling};
 
 /// Longest pattern, in bytes.
 const PATTERN_MAX: usize = 1024;
@@ -21,6 +21,8 @@ const PATTERN_MAX: usize = 1024;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PathPattern {
     text: String,
+    /// In the spelling that paths of requests are brought into.
+    spelled: String,
 }
 
 /// A host: a name, or `*.` and a name for everything below it.
@@ -46,8 +48,8 @@ enum Segment {
 // === impl PathPattern ===
 
 impl PathPattern {
-    /// Reads a pattern.
-    pub fn parse(text: &str) -> Result<Self, PatternError> {
+    /// Reads a pattern for paths in this spelling.
+    pub fn parse(text: &str, spelling: Spelling) -> Result<Self, PatternError> {
         if !text.starts_with('/') {
             return Err(PatternError(
                 "a path is a glob that starts with `/`, like `/api/**`".to_owned(),
@@ -56,13 +58,13 @@ impl PathPattern {
         if text.len() > PATTERN_MAX {
             return Err(PatternError(format!("a path has at most {PATTERN_MAX} bytes")));
         }
-        if let Some(why) = unmeetable(text) {
+        if let Some(why) = unmeetable(text, spelling) {
             return Err(PatternError(why.to_owned()));
         }
         if text.split('/').any(|segment| segment.contains("**") && segment != "**") {
             return Err(PatternError("`**` stands as a whole segment, as in `/a/**/b`".to_owned()));
         }
-        let pattern = Self { text: text.to_owned() };
+        let pattern = Self { text: text.to_owned(), spelled: spelling.pattern(text) };
         for glob in pattern.glob_texts() {
             build(&glob)?;
         }
@@ -79,11 +81,9 @@ impl PathPattern {
         self.glob_texts().iter().filter_map(|text| build(text).ok()).collect()
     }
 
-    /// In the spelling that paths of requests are brought into.
     fn glob_texts(&self) -> Vec<String> {
-        let text = one_escape(&self.text);
-        let mut texts = vec![text.clone()];
-        if let Some(base) = text.strip_suffix("/**") {
+        let mut texts = vec![self.spelled.clone()];
+        if let Some(base) = self.spelled.strip_suffix("/**") {
             texts.push(if base.is_empty() { "/".to_owned() } else { base.to_owned() });
         }
         texts
@@ -121,7 +121,7 @@ fn build(text: &str) -> Result<Glob, PatternError> {
 }
 
 /// Why no path can match a pattern: requests are compared in their one spelling, without a query.
-fn unmeetable(text: &str) -> Option<&'static str> {
+fn unmeetable(text: &str, spelling: Spelling) -> Option<&'static str> {
     let dots = |segment: &str| {
         let segment = segment.replace("%2e", ".").replace("%2E", ".");
         matches!(segment.as_str(), "." | "..")
@@ -138,6 +138,25 @@ fn unmeetable(text: &str) -> Option<&'static str> {
         Some("no path has a blank or a control character, write it as an escape like `%20`")
     } else if query {
         Some("a path has no query, and `?` is any one character; a rule asks for it in `query`")
+    } else {
+        unspelled(text, spelling)
+    }
+}
+
+/// Why no path that has a spelling can match a pattern.
+fn unspelled(text: &str, spelling: Spelling) -> Option<&'static str> {
+    let digit = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_hexdigit);
+    let escapes = |escape: &str| text.to_ascii_lowercase().contains(escape);
+    let mut signs = text.bytes().enumerate().filter(|(_, byte)| *byte == b'%');
+    let bytes = text.as_bytes();
+    if signs.any(|(at, _)| !digit(bytes.get(at + 1)) || !digit(bytes.get(at + 2))) {
+        Some("a `%` begins an escape of two hexadecimal digits, and is itself `%25`")
+    } else if escapes("%00") {
+        Some("no path has a NUL: such requests are refused")
+    } else if !spelling.keeps_slashes && (escapes("%2f") || escapes("%5c")) {
+        Some("no path has an encoded slash: such requests are refused, see `encoded_slashes`")
+    } else if !spelling.keeps_params && text.contains(';') {
+        Some("what follows a `;` is left out before rules are asked, see `path_params`")
     } else {
         None
     }

@@ -45,7 +45,11 @@ pub(super) fn listeners(
     let metrics = || Arc::clone(&proxy.metrics);
     let doors = Arc::new(Doors::new(settings(&config.server), caller, metrics()));
     let guard = |tls| Guard::new(Arc::clone(&app), Arc::clone(&doors), tls);
-    let mut listening = vec![service("gateway", guard(None), &config.server.listen)];
+    let mut listening = Vec::new();
+    // Without an address a service ends at once, and tells the application of all that it is over.
+    if !config.server.listen.is_empty() {
+        listening.push(service("gateway", guard(None), &config.server.listen));
+    }
     if let Some(certificates) = certificates {
         let handshakes = Handshakes::new(certificates, metrics())?;
         listening.push(service("tls", guard(Some(handshakes)), &config.https.listen));

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use http::{HeaderMap, HeaderValue};
-use sluicegate::client::{Clients, network};
+use sluicegate::client::{Clients, canonical, network};
 use sluicegate::identity::Identity;
 
 use crate::ITERATIONS;
@@ -89,5 +89,5 @@ fn spelled_otherwise(said: &str, address: IpAddr) -> bool {
         .flat_map(|part| [Some(part), part.rsplit_once(':').map(|(host, _)| host)])
         .flatten()
         .filter_map(|part| part.parse::<IpAddr>().ok())
-        .any(|one| one.to_canonical() == address)
+        .any(|one| canonical(one) == address)
 }

@@ -17,6 +17,8 @@ use crate::support::redis::free_port;
 const ONE: &str = "[policies.one]\nquota = 1\nwindow = \"1h\"\npartition = []\n\
                    message = \"No \\\"more\\\" <b>today</b>, & that's that.\"\n\
                    [[rules]]\npath = \"/**\"\npolicies = [\"one\"]\n";
+/// Paths with a backslash are no 400.
+const BACKSLASHES: &str = "[request]\nencoded_slashes = \"keep\"\n";
 /// That message.
 const MESSAGE: &str = "No \"more\" <b>today</b>, & that's that.";
 const BROWSER: &str =
@@ -29,7 +31,7 @@ fn local(app: &App, config: &str) -> Gateway {
 
 /// A gateway with `config` behind which [`ONE`] is used up.
 fn used_up(app: &App, config: &str) -> Gateway {
-    let gateway = local(app, &format!("{ONE}{config}"));
+    let gateway = local(app, &format!("{ONE}{BACKSLASHES}{config}"));
     assert_eq!(gateway.get("/").status(), 200);
     gateway
 }

@@ -24,6 +24,8 @@ const LARGE: usize = 50 << 20;
 /// Generous: only a hang runs into it.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// An application may be asked for a path with an encoded slash, if it is meant so.
+const REQUEST: &str = "[request]\nencoded_slashes = \"keep\"\n";
 /// Limits that every request meets and none exceeds.
 const LIMITS: &str = "[policies.per-client]\nquota = 1000000\nwindow = \"1h\"\n\
     [policies.per-path]\nquota = 100000\nwindow = \"1m\"\nalgorithm = \"token-bucket\"\npartition = [\"ip\", \"path\"]\n\
@@ -87,8 +89,8 @@ impl Answer {
 
 impl Pair {
     fn of(app: SocketAddr) -> Self {
-        let gateway =
-            Gateway::start(&format!("[store]\nkind = \"local\"\n{}{LIMITS}", app_at(app)));
+        let config = format!("[store]\nkind = \"local\"\n{REQUEST}{}{LIMITS}", app_at(app));
+        let gateway = Gateway::start(&config);
         let client = Client::builder().timeout(CLIENT_TIMEOUT).no_proxy().redirect(Policy::none());
         Self { app, gateway, client: client.build().expect("a client") }
     }

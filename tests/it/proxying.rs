@@ -306,8 +306,8 @@ fn the_application_s_own_limits_are_replaced_or_kept() {
 #[test]
 fn a_header_that_only_looks_like_a_claim_is_taken_off() {
     let app = App::start();
-    let config =
-        "[client]\ntrusted_proxies = [\"192.0.2.1\"]\n[identity.header]\nuser = \"x-user-id\"\n";
+    let config = "[client]\ntrusted_proxies = [\"192.0.2.1\"]\n\
+                  [request]\nunderscores = \"keep\"\n[identity.header]\nuser = \"x-user-id\"\n";
     let gateway = local(app.address(), config);
     let request = gateway.client().get(gateway.url("/")).header("x_user_id", "admin");
     let request =

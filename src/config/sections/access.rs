@@ -6,20 +6,21 @@ use crate::config::diagnostic::Mistake;
 use crate::config::reader::Section;
 use crate::config::value::{List, Text};
 use crate::identity::claim;
+use crate::request::Spelling;
 use crate::rules::access::Exempt;
 use crate::rules::matcher::PathPattern;
 
 /// Most users, and most paths, that are exempt.
 const ENTRIES_MAX: usize = 10_000;
 
-pub(super) fn exempt(mut section: Section<'_>, has_user: bool) -> Exempt {
+pub(super) fn exempt(mut section: Section<'_>, has_user: bool, spelling: Spelling) -> Exempt {
     let users = section.list("users", 1..=ENTRIES_MAX, user).map(List::into_values);
     if section.has("users") && !has_user {
         let mistake = Mistake::new("no request has a user: nobody is exempt by this")
             .help("say in `[identity]` who tells the user");
         section.error(&section.span_of("users"), mistake);
     }
-    let paths = section.list("paths", 1..=ENTRIES_MAX, path);
+    let paths = section.list("paths", 1..=ENTRIES_MAX, |text| path(text, spelling));
     for (span, pattern) in paths.iter().flat_map(|paths| &paths.items) {
         if pattern.as_str() == "/**" {
             let mistake = Mistake::new("every request is exempt: nothing is limited")
@@ -47,8 +48,8 @@ fn user(text: &Text) -> Result<String, Mistake> {
         .ok_or_else(|| Mistake::new(format!("not a user: {}", text.shown())).help(claim::USER_HELP))
 }
 
-fn path(text: &Text) -> Result<PathPattern, Mistake> {
-    PathPattern::parse(&text.value).map_err(|error| {
+fn path(text: &Text, spelling: Spelling) -> Result<PathPattern, Mistake> {
+    PathPattern::parse(&text.value, spelling).map_err(|error| {
         let why = text.because(&error);
         Mistake::new(format!("not a pattern for paths: {}{why}", text.shown()))
             .help("as in `/health` or `/static/**`")

@@ -8,7 +8,7 @@ use crate::config::value::{List, Text, listed};
 
 const PROXIES_MAX: usize = 256;
 /// The forwarding headers of this version, the default first.
-const FORWARDED_HEADERS: [&str; 2] = ["x-forwarded-for", "x-real-ip"];
+const FORWARDED_HEADERS: [&str; 3] = ["x-forwarded-for", "x-real-ip", "forwarded"];
 
 /// Reads the section; also whether it trusts no peer at all.
 pub(super) fn client(mut section: Section<'_>) -> (Client, bool) {

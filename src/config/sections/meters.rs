@@ -11,6 +11,7 @@ use crate::config::reader::{Named, Section};
 use crate::config::value::{List, Text};
 use crate::config::{Metered, Upstream};
 use crate::meter::{Meter, Unique};
+use crate::request::Spelling;
 use crate::rules::matcher::PathPattern;
 
 /// Most meters: each is looked at once a second.
@@ -33,6 +34,8 @@ pub(super) struct Surroundings<'a> {
     /// Some request may have a user.
     pub(super) has_user: bool,
     pub(super) upstreams: &'a [Definition<Upstream>],
+    /// How paths are spelled.
+    pub(super) spelling: Spelling,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -66,7 +69,9 @@ fn meter(named: Named<'_>, surroundings: Surroundings<'_>) -> Option<Metered> {
         section.error(section.span(), mistake);
     }
     section.require("paths", "[\"/stories/*\"]");
-    let paths = section.list("paths", 1..=PATHS_MAX, path).map(List::into_values);
+    let paths = section
+        .list("paths", 1..=PATHS_MAX, |text| path(text, surroundings.spelling))
+        .map(List::into_values);
     let methods = section.list("methods", 1..=METHODS_MAX, method).map(List::into_values);
     let unique = unique(&mut section, surroundings.has_user);
     let items_max = section.integer("max_items", 1..=ITEMS_MAX).unwrap_or(ITEMS_DEFAULT);
@@ -116,8 +121,8 @@ fn export(
     push.filter(|_| export == Export::Push)
 }
 
-fn path(text: &Text) -> Result<PathPattern, Mistake> {
-    PathPattern::parse(&text.value).map_err(|error| {
+fn path(text: &Text, spelling: Spelling) -> Result<PathPattern, Mistake> {
+    PathPattern::parse(&text.value, spelling).map_err(|error| {
         let why = text.because(&error);
         Mistake::new(format!("not a pattern for paths: {}{why}", text.shown()))
             .help("as in `/stories/*`")

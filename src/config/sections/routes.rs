@@ -9,12 +9,14 @@ use crate::config::diagnostic::Mistake;
 use crate::config::reader::Section;
 use crate::config::value::{Text, suggest};
 use crate::config::{Route, Upstream};
+use crate::request::Spelling;
 use crate::rules::matcher::{HostPattern, PathPattern, PatternError};
 
 /// Reads all routes, and says whether none of them is invalid.
 pub(super) fn routes(
     root: &mut Section<'_>,
     upstreams: &[Definition<Upstream>],
+    spelling: Spelling,
 ) -> (Vec<Route>, bool) {
     let Some(sections) = root.tables("routes", ENTRIES_MAX) else { return (Vec::new(), false) };
     let written = sections.len();
@@ -26,7 +28,7 @@ pub(super) fn routes(
     let mut seen = HashSet::new();
     let mut routes = Vec::with_capacity(sections.len());
     for mut section in sections {
-        let Some(route) = route(&mut section, upstreams) else {
+        let Some(route) = route(&mut section, upstreams, spelling) else {
             section.finish();
             continue;
         };
@@ -45,10 +47,13 @@ pub(super) fn routes(
 }
 
 /// The patterns of `path`, which must be there, and of `host`. `None` if either is invalid.
-pub(super) fn patterns(section: &mut Section<'_>) -> Option<(PathPattern, Option<HostPattern>)> {
+pub(super) fn patterns(
+    section: &mut Section<'_>,
+    spelling: Spelling,
+) -> Option<(PathPattern, Option<HostPattern>)> {
     section.require("path", "\"/**\"");
     let path = section.parsed("path", |text| {
-        PathPattern::parse(&text.value).map_err(|error| invalid("paths", text, &error))
+        PathPattern::parse(&text.value, spelling).map_err(|error| invalid("paths", text, &error))
     });
     let host = section.parsed("host", |text| {
         HostPattern::parse(&text.value).map_err(|error| invalid("hosts", text, &error))
@@ -66,8 +71,12 @@ fn invalid(of: &str, text: &Text, error: &PatternError) -> Mistake {
         .help(format!("as in {example}"))
 }
 
-fn route(section: &mut Section<'_>, upstreams: &[Definition<Upstream>]) -> Option<Route> {
-    let patterns = patterns(section);
+fn route(
+    section: &mut Section<'_>,
+    upstreams: &[Definition<Upstream>],
+    spelling: Spelling,
+) -> Option<Route> {
+    let patterns = patterns(section, spelling);
     section.require("upstream", "\"app\"");
     let upstream = section.parsed("upstream", |text| {
         place(upstreams, text).ok_or_else(|| unknown("upstream", text, upstreams))

@@ -12,6 +12,7 @@ use crate::config::diagnostic::Mistake;
 use crate::config::reader::Section;
 use crate::config::value::{Text, quote};
 use crate::config::{PartitionedPolicy, Rule};
+use crate::request::Spelling;
 
 /// Most policies of a rule.
 const POLICIES_MAX: usize = 32;
@@ -27,6 +28,8 @@ pub(super) struct Surroundings<'a> {
     pub(super) has_user: bool,
     /// Whether no peer is a trusted proxy.
     pub(super) trusts_nobody: bool,
+    /// How paths are spelled.
+    pub(super) spelling: Spelling,
 }
 
 pub(super) fn rules(root: &mut Section<'_>, surroundings: &Surroundings<'_>) -> Vec<Rule> {
@@ -59,7 +62,7 @@ fn rule(
     surroundings: &Surroundings<'_>,
     used: &mut BTreeSet<usize>,
 ) -> Option<Rule> {
-    let patterns = routes::patterns(section);
+    let patterns = routes::patterns(section, surroundings.spelling);
     let methods = section.list("methods", 1..=METHODS_MAX, method).map(|methods| {
         let mut methods = methods.into_values();
         methods.sort();

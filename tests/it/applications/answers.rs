@@ -86,24 +86,13 @@ fn the_application_gets_the_request_that_was_sent() {
 
 #[test]
 fn a_target_passes_byte_for_byte() {
-    // gunicorn also takes what should have been encoded; uvicorn answers 400 to that by itself.
     with_each(|pair| {
         let long = format!("/echo?{}", "0123456789".repeat(390));
-        for target in [
-            "/echo/%c3%bc%C3%BC?q=%c3%bc&%%",
-            "/echo/%2e%2e/%2E/a//b/../c",
-            "/echo/gr\u{fc}n?f=\u{1f30a}",
-            &long,
-        ] {
+        for target in ["/echo/%c3%bc%C3%BC?q=%c3%bc&%%", "/echo/%2e%2e/%2E/a//b/../c", &long] {
             let request = format!("GET {target} HTTP/1.1\r\nhost: example.org\r\n\r\n");
             let answer = pair.same(target, |address| exchange(address, request.as_bytes()));
-            if target.is_ascii() {
-                assert!(
-                    answer.text().starts_with(&format!("GET {target}\n")),
-                    "{target}: {}",
-                    answer.text()
-                );
-            }
+            let told = answer.text();
+            assert!(told.starts_with(&format!("GET {target}\n")), "{target}: {told}");
         }
     });
 }

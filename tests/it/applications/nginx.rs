@@ -128,12 +128,9 @@ fn parts_and_copies_come_as_they_are() {
 fn names_reach_the_files_they_name() {
     let nginx = nginx("");
     let pair = Pair::of(nginx.address());
-    // As a browser writes it, as `curl` may, and the long way round.
-    for target in [
-        "/gr%C3%BCn%20&%20blau.html",
-        "/gr\u{fc}n%20&%20blau.html",
-        "//folder/../gr%C3%BCn%20%26%20blau.html?a=/../b",
-    ] {
+    // As a browser writes it, and the long way round.
+    for target in ["/gr%C3%BCn%20&%20blau.html", "//folder/../gr%C3%BCn%20%26%20blau.html?a=/../b"]
+    {
         let request = format!("GET {target} HTTP/1.1\r\nhost: example.org\r\n\r\n");
         let answer = pair.same(target, |address| exchange(address, &request));
         assert_eq!((answer.status, answer.text()), (200, "<p>colours</p>"), "{target}");

@@ -188,10 +188,13 @@ fn patterns_that_no_path_can_meet_are_told() {
         );
         parse(&text, &[])
     };
+    for path in ["/a%2fb", "/a%5C", "/a%00", "/a%zz", "/a%", "/a;b"] {
+        assert!(rule(path).is_err(), "taken in silence: {path}");
+    }
     for path in ["/a//b", "//", "/a/../b", "/..", "/a/./b", "/%2e", "/a b", "/a?b=1", "/a#b"] {
         assert!(rule(path).is_err(), "taken in silence: {path}");
     }
-    for path in ["/a?b", "/a=b?", "/...", "/.well-known/*", "/a%2fb", "/a%20b", "/a%23b", "/**/"] {
+    for path in ["/a?b", "/a=b?", "/...", "/.well-known/*", "/a%20b", "/a%23b", "/**/"] {
         assert!(rule(path).is_ok(), "{path}");
     }
 }

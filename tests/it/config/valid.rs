@@ -13,9 +13,12 @@ use sluicegate::config::{
 use sluicegate::identity::Source;
 use sluicegate::identity::credential::Place;
 use sluicegate::limit::{Concurrency, Limit, Micros, Mode, OnStoreError, Timestamp};
+use sluicegate::request::Spelling;
 use sluicegate::request::origin::Origins;
+use sluicegate::request::reading::{Reading, Underscores};
 use sluicegate::rules::cost::Pricing;
 use sluicegate::rules::partition::Word;
+use sluicegate::rules::paths::PathSet;
 use sluicegate::rules::{Enforcement, PartitionedPolicy};
 
 use super::{FULL, parse};
@@ -73,6 +76,7 @@ fn what_a_minimal_file_leaves_out_has_its_default() {
     assert!(config.client.trusted_proxies.is_empty());
     assert_eq!(config.client.forwarded_header, "x-forwarded-for");
     assert_eq!((config.client.ipv4_prefix, config.client.ipv6_prefix), (32, 64));
+    assert_eq!(config.request, Reading::default());
     assert!(!config.identity.has_user && config.identity.identity.sources.is_empty());
     assert_eq!(config.identity.cache, Duration::from_secs(1));
     assert_eq!(config.store.kind, StoreKind::Redis);
@@ -89,6 +93,29 @@ fn what_a_minimal_file_leaves_out_has_its_default() {
     assert!(response.ratelimit && response.x_ratelimit && response.retry_after);
     assert_eq!(response.body, Choice::Fixed(Media::Problem));
     assert!(response.files.get(Media::Html).is_none());
+}
+
+/// What `Forwarded` is called in the file does not depend on its case.
+#[test]
+fn clients_may_be_named_in_forwarded() {
+    let config = read(&format!("{MINIMAL}[client]\nforwarded_header = \"Forwarded\"\n"));
+    assert_eq!(config.client.forwarded_header, "forwarded");
+}
+
+/// Patterns and the keys of overrides are spelled as paths are.
+#[test]
+fn patterns_are_folded_like_paths() {
+    let rest = "[request]\nignore_case = true\npath_params = \"keep\"\nencoded_slashes = \"keep\"\n\
+                [[rules]]\npath = \"/A;b/%2F/**\"\npolicies = [\"p\"]\n\
+                [policies.p]\nquota = 5\nwindow = \"1m\"\npartition = [\"path\"]\n\
+                [[policies.p.overrides]]\nkey = { path = \"/%41//b\" }\nquota = 7\n";
+    let (config, _) = parse(&format!("{MINIMAL}{rest}"), &[]).expect("a valid file");
+    let paths = PathSet::new(config.rules.iter().map(|rule| &rule.path)).expect("they fit");
+    let spelled = |path| config.request.spelling.normalise(path).expect("a path").into_owned();
+    assert!(paths.matches(&spelled("/a;B/%2f/x")) && paths.matches(&spelled("/%41;b//%2F")));
+    let subject = config.policies[0].partition.subject_of(|_| "/a/b".to_owned());
+    let found: Vec<&String> = config.policies[0].overrides.keys().collect();
+    assert_eq!(found, [&subject]);
 }
 
 #[test]
@@ -176,6 +203,16 @@ fn every_key_is_read() {
     assert_eq!(proxies, ["10.0.0.0/8", "192.0.2.7/32", "2001:db8::/32"]);
     assert_eq!(config.client.forwarded_header, "x-real-ip");
     assert_eq!((config.client.ipv4_prefix, config.client.ipv6_prefix), (24, 48));
+    let request = &config.request;
+    assert_eq!(request.underscores, Underscores::Reject);
+    assert!(request.keeps_method_override && request.forwards_spelling);
+    let all = Spelling {
+        keeps_slashes: true,
+        keeps_params: true,
+        ignores_case: true,
+        ignores_trailing_slash: true,
+    };
+    assert_eq!(request.spelling, all);
     identity_is_read(&config);
     assert_eq!(config.store.kind, StoreKind::Local);
     assert_eq!(config.store.timeout, Duration::from_millis(250));

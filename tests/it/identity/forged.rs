@@ -20,11 +20,12 @@ enum At {
 }
 
 /// Whether a request presents a credential, to be refused where forgeries are; or only says
-/// something that nobody listens to.
+/// something that nobody listens to; or has more than one reading.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum What {
     Credential,
     Words,
+    Malformed,
 }
 
 struct Forgery {
@@ -59,6 +60,10 @@ impl Forgery {
 
     fn words(self) -> Self {
         Self { what: What::Words, ..self }
+    }
+
+    fn malformed(self) -> Self {
+        Self { what: What::Malformed, ..self }
     }
 }
 
@@ -240,8 +245,8 @@ impl Scene {
         let right = self.right();
         let token = bearer(&right);
         vec![
-            forgery("two Authorization lines", format!("{token}{token}")),
-            forgery("two schemes", format!("{token}authorization: Basic YTpi\r\n")),
+            forgery("two Authorization lines", format!("{token}{token}")).malformed(),
+            forgery("two schemes", format!("{token}authorization: Basic YTpi\r\n")).malformed(),
             forgery("a header and another cookie", format!("{token}cookie: token=x\r\n")),
             forgery("two tokens in cookies", format!("cookie: token={right}; token={right}\r\n")),
             forgery("two sessions in a line", format!("cookie: sid={SESSION}; sid={SESSION}\r\n")),
@@ -250,7 +255,8 @@ impl Scene {
             }),
             forgery("two lines of API keys", {
                 format!("x-api-key: {API_KEY}\r\nx-api-key: {API_KEY}\r\n")
-            }),
+            })
+            .malformed(),
             forgery("another scheme", format!("authorization: Basic {right}\r\n")).words(),
         ]
     }
@@ -279,11 +285,13 @@ impl Scene {
             forgery("a short API key", "x-api-key: victim\r\n"),
             words("a header of somebody who is no proxy", "x-user-id: victim\r\nx-plan: gold\r\n"),
             words("a look-alike", "X_User_Id: victim\r\nX_Verified_User: victim\r\n"),
-            words(
+            forgery(
                 "a header named in Connection",
                 "x-user-id: v\r\nconnection: close, x-user-id\r\n",
-            ),
-            words("a nomination of the gateway's own", "connection: close, x-verified-user\r\n"),
+            )
+            .malformed(),
+            forgery("a nomination of the gateway's own", "connection: x-verified-user\r\n")
+                .malformed(),
             words("the gateway's own headers", "X-Verified-User: victim\r\nx-verified-tier: a\r\n"),
         ]
     }
@@ -344,6 +352,11 @@ fn no_forgery_is_a_user_and_none_escapes_the_limit_of_its_address() {
     let mut left = 1_000;
     for Forgery { name, at, what, target, lines } in &forgeries {
         let answer = ask(pick(&lenient, *at), target, lines);
+        if *what == What::Malformed {
+            let strictly = ask(pick(&strict, *at), target, lines);
+            assert_eq!((answer.status(), strictly.status()), (400, 400), "{name}");
+            continue;
+        }
         assert_eq!((answer.status(), answer.counted_by()), (200, "anonymous"), "{name}");
         nobody_was_named(&scene.app, name);
         left -= 1;

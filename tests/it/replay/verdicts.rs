@@ -8,7 +8,7 @@ use sluicegate::config::Config;
 use sluicegate::identity::Identity;
 use sluicegate::identity::credential::Person;
 use sluicegate::limit::{Check, Key, State, Timestamp, decision};
-use sluicegate::request::RequestView;
+use sluicegate::request::{RequestView, Spelling};
 use sluicegate::rules::access::Exemptions;
 use sluicegate::rules::{Asked, Enforcement, RuleSet};
 
@@ -18,6 +18,8 @@ use crate::support::policies::{Plan, sliding_window, token_bucket};
 
 /// Policies of all algorithms; what they are in numbers stands in [`plans`] a second time.
 const LIMITS: &str = r#"
+[request]
+encoded_slashes = "keep"
 [client]
 trusted_proxies = ["10.0.0.0/8"]
 [identity.header]
@@ -96,6 +98,7 @@ struct Direct {
     plans: HashMap<&'static str, Plan>,
     states: HashMap<Key, State>,
     now: Timestamp,
+    spelling: Spelling,
 }
 
 /// Whether a request passes, which policies deny it, and which others would.
@@ -119,6 +122,7 @@ impl Direct {
             plans: plans(),
             states: HashMap::new(),
             now: Timestamp::EPOCH,
+            spelling: config.request.spelling,
         }
     }
 
@@ -132,7 +136,7 @@ impl Direct {
             .header("host", request.host)
             .header("user-agent", &request.agent);
         let head = head.body(()).expect("a request").into_parts().0;
-        let view = RequestView::of(&head);
+        let view = RequestView::spelled(&head, self.spelling);
         let client = self.client(request, &view);
         if self.exemptions.of(&view, &client).is_some() {
             return (Vec::new(), (true, Vec::new(), Vec::new()));

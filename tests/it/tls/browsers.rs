@@ -149,9 +149,18 @@ fn a_gateway_may_listen_with_tls_alone() {
     let gateway = Gateway::start_whole(&text, &[]);
     let tls = SocketAddr::from((Ipv4Addr::LOCALHOST, gateway.public().port()));
     let mut scene = Scene { gateway, authority, app, tls };
-    for _ in 0..3 {
-        assert!(scene.curl(&["--http1.1"], "/").has("HTTP/1.1 200 OK"));
-    }
+    assert!(scene.curl(&["--http2"], "/").has("HTTP/2 200"));
+    let said = scene.python(
+        "connection = http.client.HTTPSConnection('localhost', port, context=context)\n\
+         own = set()\n\
+         for _ in range(5):\n    \
+             connection.request('GET', '/')\n    \
+             answer = connection.getresponse()\n    \
+             assert (answer.status, answer.read()) == (200, b'hello')\n    \
+             own.add(connection.sock.getsockname())\n\
+         print(len(own))\n",
+    );
+    assert_eq!(said.fine(), "1\n", "its connection stays");
     scene.gateway.signal("TERM");
     assert_eq!(scene.gateway.wait(), Some(0));
 }

@@ -147,16 +147,26 @@ fn each_name_of_a_certificate_can_be_the_user() {
 }
 
 #[test]
-fn other_sources_come_in_their_order() {
-    let both = "[identity]\nsources = [\"header\", \"client_certificate\"]\nuser_header = \"x-user-id\"\n\
-        [identity.header]\nuser = \"x-user-id\"\n[identity.client_certificate]\nuser = \"subject_cn\"\n\
-        [client]\ntrusted_proxies = [\"127.0.0.1\"]\n";
-    let scene = Scene::start(OPTIONAL, both);
-    client(&scene.authority, "ada");
-    as_client(&scene, &scene.authority, "ada", &["-H", "x-user-id: proxied"]).fine();
-    assert_eq!(user(&scene).as_deref(), Some("proxied"));
-    as_client(&scene, &scene.authority, "ada", &[]).fine();
-    assert_eq!(user(&scene).as_deref(), Some("ada"));
+fn sources_are_asked_in_their_order() {
+    let both = |sources: &str| {
+        format!(
+            "[identity]\n{sources}user_header = \"x-user-id\"\n\
+             [identity.header]\nuser = \"x-user-id\"\n\
+             [identity.client_certificate]\nuser = \"subject_cn\"\n\
+             [client]\ntrusted_proxies = [\"127.0.0.1\"]\n"
+        )
+    };
+    let other = "sources = [\"client_certificate\", \"header\"]\n";
+    for (sources, first) in [("", "proxied"), (other, "ada")] {
+        let scene = Scene::start(OPTIONAL, &both(sources));
+        client(&scene.authority, "ada");
+        as_client(&scene, &scene.authority, "ada", &["-H", "x-user-id: proxied"]).fine();
+        assert_eq!(user(&scene).as_deref(), Some(first));
+        as_client(&scene, &scene.authority, "ada", &[]).fine();
+        assert_eq!(user(&scene).as_deref(), Some("ada"));
+        scene.curl(&["-H", "x-user-id: proxied"], "/").fine();
+        assert_eq!(user(&scene).as_deref(), Some("proxied"));
+    }
 }
 
 /// Whether a second connection of Python goes on with the session of a first one.

@@ -1,6 +1,7 @@
 //! The key of an override: a value for each word of the partition, in the form in which requests
 //! have it. What no request has is a mistake: the override would say nothing.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use super::variants::Sources;
@@ -10,7 +11,7 @@ use crate::config::reader::Section;
 use crate::config::sections::rules;
 use crate::config::value::{Text, listed, quote, suggest};
 use crate::identity::claim;
-use crate::request::{bare_host, normalise};
+use crate::request::{Spelling, bare_host};
 use crate::rules::partition::{Partition, Word};
 
 /// Most values of a key: more than a partition has words.
@@ -67,7 +68,7 @@ fn value(word: &Word, text: &Text, sources: &Sources) -> Result<String, Mistake>
     let written = text.value.as_str();
     match word {
         Word::Ip => network(text, sources),
-        Word::Path => path(text),
+        Word::Path => path(text, sources.spelling),
         Word::Method if written == "HEAD" => Ok("GET".to_owned()),
         Word::Method if written == "*" => {
             Err(Mistake::new("`*` is not a method").help("one method, as in `GET`: no pattern"))
@@ -88,11 +89,11 @@ fn network(text: &Text, sources: &Sources) -> Result<String, Mistake> {
             .help("one address of the client, as in `192.0.2.7`"));
     };
     let Sources { ipv4_prefix, ipv6_prefix, .. } = *sources;
-    Ok(client::network(address.to_canonical(), ipv4_prefix, ipv6_prefix).to_string())
+    Ok(client::network(client::canonical(address), ipv4_prefix, ipv6_prefix).to_string())
 }
 
 /// A path is no pattern here: what looks like one stands for itself.
-fn path(text: &Text) -> Result<String, Mistake> {
+fn path(text: &Text, spelling: Spelling) -> Result<String, Mistake> {
     let help = if !text.value.starts_with('/') {
         "a path begins with `/` and is no pattern here"
     } else if text.value.contains(['?', '#']) {
@@ -100,7 +101,10 @@ fn path(text: &Text) -> Result<String, Mistake> {
     } else if text.value.contains(|c: char| c == ' ' || c.is_ascii_control()) {
         "no path has a blank or a control character, write it as an escape like `%20`"
     } else {
-        return Ok(normalise(&text.value).into_owned());
+        return spelling.normalise(&text.value).map(Cow::into_owned).map_err(|fault| {
+            Mistake::new(format!("not a path: {}", text.shown()))
+                .help(format!("{fault}: such requests are refused"))
+        });
     };
     Err(Mistake::new(format!("not a path: {}", text.shown())).help(help))
 }

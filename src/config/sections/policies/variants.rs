@@ -8,6 +8,7 @@ use super::limit::{self, Timed, Written};
 use crate::config::diagnostic::Mistake;
 use crate::config::reader::{Named, Section};
 use crate::limit::Policy;
+use crate::request::Spelling;
 use crate::rules::partition::{Partition, Word};
 use crate::rules::variant::{PartitionedPolicy, Variant};
 
@@ -26,6 +27,8 @@ pub(in crate::config::sections) struct Sources {
     pub(in crate::config::sections) ipv4_prefix: u8,
     /// Bits of an IPv6 address that make a client.
     pub(in crate::config::sections) ipv6_prefix: u8,
+    /// How paths are spelled.
+    pub(in crate::config::sections) spelling: Spelling,
 }
 
 /// The limits of a policy besides its own.
