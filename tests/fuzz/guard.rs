@@ -208,7 +208,8 @@ fn end_of_chunks(bytes: &[u8]) -> Option<usize> {
     };
     let mut at = 0;
     loop {
-        let (size, after) = line(at)?;
+        // A line of a size has 256 bytes at most, its CR counted.
+        let (size, after) = line(at).filter(|(line, _)| line.len() < 256)?;
         let size = size.split(';').next()?;
         let digits = (1..=15).contains(&size.len()) && size.bytes().all(|b| b.is_ascii_hexdigit());
         let size = usize::from_str_radix(size, 16).ok().filter(|_| digits)?;
