@@ -111,6 +111,8 @@ impl Scanner {
             (At::Target, b'\r') => Err(Fault::Version),
             (At::Target, _) if self.part >= self.bounds.target => Err(Fault::TargetSize),
             // Letters beyond ASCII belong into escapes, but clients send them as they are.
+            // A fragment stays with the client. Pingora would drop it, and others would not.
+            (At::Target, b'#') => Err(Fault::RequestLine),
             (At::Method, b' ') | (At::Target, b'!'..=b'~' | 0x80..) => Ok(At::Target),
             (At::Version, _) if VERSION.get(self.part) == Some(&byte) => Ok(At::Version),
             (At::Version, b'0' | b'1') if self.part == VERSION.len() => Ok(At::Version),
@@ -229,6 +231,7 @@ mod tests {
             ("GET / http/1.1\r\n\r\n".to_owned(), Fault::Version),
             ("GET  / HTTP/1.1\r\n\r\n".to_owned(), Fault::RequestLine),
             ("GET /a\tb HTTP/1.1\r\n\r\n".to_owned(), Fault::RequestLine),
+            ("GET /a#b HTTP/1.1\r\n\r\n".to_owned(), Fault::RequestLine),
             (" GET / HTTP/1.1\r\n\r\n".to_owned(), Fault::RequestLine),
             ("\r\n\r\n\r\nGET / HTTP/1.1\r\n\r\n".to_owned(), Fault::RequestLine),
             (format!("{} / HTTP/1.1\r\n\r\n", "M".repeat(40)), Fault::RequestLine),
