@@ -87,8 +87,8 @@ async fn be_slow(address: SocketAddr, slow: Slow, inside: Arc<AtomicUsize>, ends
             Slow::Header | Slow::Body => {
                 let said = stream.write_all(b"a").await;
                 // An answer may come first: the connection is over when its end does.
-                let heard = stream.try_read(&mut [0; 4096]);
-                said.is_err() || matches!(heard, Ok(0))
+                let answer = stream.try_read(&mut [0; 4096]);
+                said.is_err() || matches!(answer, Ok(0))
             }
         };
         if over {
@@ -239,8 +239,8 @@ fn c14_an_upgrade_that_both_have_agreed_to_may_be_quiet() {
     // A byte a second, for longer than bodies may be slow.
     while began.elapsed() < GRACE + DEADLINE {
         stream.write_all(b"f").expect("it is read");
-        let heard = stream.read(&mut [0; 16]);
+        let answer = stream.read(&mut [0; 16]);
         let after = began.elapsed();
-        assert!(heard.is_err(), "closed after {after:?}: {heard:?}");
+        assert!(answer.is_err(), "closed after {after:?}: {answer:?}");
     }
 }
