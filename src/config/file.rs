@@ -7,7 +7,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs::{self, Metadata};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -16,6 +16,9 @@ use super::value::Text;
 
 /// Largest file that is read: the certificates of a whole system have a quarter of it.
 pub(super) const KEYS_MAX: u64 = 1 << 20;
+
+/// The right of everybody to read, among those of a file.
+const OTHERS_READ: u32 = 0o004;
 
 /// The contents of files by path, as they were read with the configuration.
 pub(super) type Kept = BTreeMap<PathBuf, Vec<u8>>;
@@ -116,6 +119,15 @@ impl Files {
     pub(super) fn into_read(self) -> (Kept, Vec<Watched>) {
         (self.read.into_inner(), self.watched.into_inner())
     }
+}
+
+/// What is to be said of a file with a key, if every user of the machine can read it.
+pub(super) fn readable_by_all(path: &Path, shown: &str) -> Option<Mistake> {
+    let mode = fs::metadata(path).ok()?.permissions().mode();
+    (mode & OTHERS_READ != 0).then(|| {
+        Mistake::new(format!("everybody on this machine can read the key: {shown}"))
+            .help("take the right away, as in `chmod o-r`")
+    })
 }
 
 /// The file that `text` names, and its contents. What is no file is not opened: it could block.

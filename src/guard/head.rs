@@ -110,10 +110,9 @@ impl Scanner {
             (At::Target, b' ') if self.part > 0 => Ok(At::Version),
             (At::Target, b'\r') => Err(Fault::Version),
             (At::Target, _) if self.part >= self.bounds.target => Err(Fault::TargetSize),
-            // Letters beyond ASCII belong into escapes, but clients send them as they are.
-            // A fragment stays with the client. Pingora would drop it, and others would not.
-            (At::Target, b'#') => Err(Fault::RequestLine),
-            (At::Method, b' ') | (At::Target, b'!'..=b'~' | 0x80..) => Ok(At::Target),
+            // No fragment, which is the client's own; and nothing beyond ASCII, which some take for
+            // UTF-8 and others for Latin-1.
+            (At::Method, b' ') | (At::Target, b'!' | b'"' | b'$'..=b'~') => Ok(At::Target),
             (At::Version, _) if VERSION.get(self.part) == Some(&byte) => Ok(At::Version),
             (At::Version, b'0' | b'1') if self.part == VERSION.len() => Ok(At::Version),
             (At::Version, b'\r') if self.part > VERSION.len() => Ok(At::LineLf),
@@ -142,11 +141,7 @@ pub(super) fn framing(head: &[u8]) -> Result<Framing, Fault> {
     let mut length: Option<u64> = None;
     let mut codings = 0;
     let mut lines = head.split(|byte| *byte == b'\n').skip_while(|line| *line == b"\r");
-    let first = lines.next().unwrap_or_default();
-    if std::str::from_utf8(first).is_err() {
-        return Err(Fault::RequestLine);
-    }
-    let old = first.trim_ascii_end().ends_with(b"1.0");
+    let old = lines.next().is_some_and(|line| line.trim_ascii_end().ends_with(b"1.0"));
     for line in lines {
         let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
         let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
@@ -230,8 +225,9 @@ mod tests {
             ("GET / HTTP/1.12\r\n\r\n".to_owned(), Fault::Version),
             ("GET / http/1.1\r\n\r\n".to_owned(), Fault::Version),
             ("GET  / HTTP/1.1\r\n\r\n".to_owned(), Fault::RequestLine),
-            ("GET /a\tb HTTP/1.1\r\n\r\n".to_owned(), Fault::RequestLine),
+            ("GET /\u{e9} HTTP/1.1\r\n\r\n".to_owned(), Fault::RequestLine),
             ("GET /a#b HTTP/1.1\r\n\r\n".to_owned(), Fault::RequestLine),
+            ("GET /a\tb HTTP/1.1\r\n\r\n".to_owned(), Fault::RequestLine),
             (" GET / HTTP/1.1\r\n\r\n".to_owned(), Fault::RequestLine),
             ("\r\n\r\n\r\nGET / HTTP/1.1\r\n\r\n".to_owned(), Fault::RequestLine),
             (format!("{} / HTTP/1.1\r\n\r\n", "M".repeat(40)), Fault::RequestLine),
@@ -258,8 +254,6 @@ mod tests {
             framing(format!("POST / HTTP/{version}\r\n{lines}\r\n\r\n").as_bytes())
         };
         assert_eq!(framed("1.1", "Host: a"), Ok(Framing::length(0)));
-        assert_eq!(framing(b"GET /\xe9 HTTP/1.1\r\n\r\n"), Err(Fault::RequestLine));
-        assert_eq!(framing("GET /\u{e9} HTTP/1.1\r\n\r\n".as_bytes()), Ok(Framing::length(0)));
         assert_eq!(framed("1.1", "Content-Length: 5"), Ok(Framing::length(5)));
         assert_eq!(
             framed("1.1", "content-length:5, 5\r\nContent-Length: 5"),

@@ -13,6 +13,8 @@ use tokio::io::AsyncReadExt;
 const BINARY_MAX: usize = 4 * 1024;
 /// Bytes of a preamble of version 2 before what they announce.
 const BINARY_START: usize = 16;
+/// Where its version stands, in the upper half of a byte.
+const BINARY_VERSION: usize = 12;
 /// Longest line of version 1, with its end.
 const TEXT_MAX: usize = 107;
 /// What it begins with.
@@ -52,6 +54,9 @@ pub(super) async fn take(connection: &mut Plain) -> bool {
 fn parse(bytes: &[u8]) -> Option<Result<(Owner, usize), ()>> {
     let begins = |with: &[u8]| with.iter().zip(bytes).all(|(a, b)| a == b);
     if begins(v2::PROTOCOL_PREFIX) {
+        if bytes.get(BINARY_VERSION).is_some_and(|byte| byte >> 4 != 2) {
+            return Some(Err(()));
+        }
         let announced = bytes.get(BINARY_START - 2..BINARY_START)?;
         let length = BINARY_START + usize::from(announced[0]) * 256 + usize::from(announced[1]);
         if length > BINARY_MAX {

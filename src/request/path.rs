@@ -1,10 +1,11 @@
 //! One spelling of a path, for rules and keys; on demand for the application too.
 //!
 //! What two readers could take for different paths has no spelling, and is a [`Fault`]: an encoded
-//! slash, a backslash, a NUL, an escape that is none, a way out above the root.
+//! slash, a backslash, a control character, an escape that is none, a way out above the root.
 //!
 //! Not promised: that an application which decodes twice (`%252e`), cuts off blanks and dots at the
-//! end of a segment (IIS) or folds letters beyond ASCII sees no more spellings than these.
+//! end of a segment (IIS), folds letters beyond ASCII or takes a format behind a dot for none
+//! (`/login.json`, Rails) sees no more spellings than these.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -31,8 +32,9 @@ pub enum Fault {
     Escape,
     /// An encoded slash, or a backslash in any form.
     Slash,
-    /// A NUL.
-    Nul,
+    /// A NUL or another control character: to some a path ends there, and the `$` of a regular
+    /// expression matches before a line break.
+    Control,
     /// It leads out above the root.
     Root,
     /// A segment of dots, or an empty one, with parameters: to some a step, to others a name.
@@ -129,7 +131,7 @@ impl Spelling {
             }
             let value = escape.unwrap_or(byte);
             match value {
-                0 => return Err(Fault::Nul),
+                _ if value.is_ascii_control() => return Err(Fault::Control),
                 b'%' if escape.is_none() => return Err(Fault::Escape),
                 b'\\' if !self.keeps_slashes => return Err(Fault::Slash),
                 b'/' if escape.is_some() && !self.keeps_slashes => return Err(Fault::Slash),
@@ -205,7 +207,7 @@ impl fmt::Display for Fault {
         f.write_str(match self {
             Self::Escape => "a `%` in the path begins no valid escape",
             Self::Slash => "the path has an encoded slash or a backslash",
-            Self::Nul => "the path has a NUL",
+            Self::Control => "the path has a control character",
             Self::Root => "the path leads out above the root",
             Self::Params => "a segment of the path is nothing but dots or parameters",
         })

@@ -215,7 +215,7 @@ impl Malformed {
             Self::Host => "host",
             Self::Path(Fault::Escape) => "path-escape",
             Self::Path(Fault::Slash) => "path-slash",
-            Self::Path(Fault::Nul) => "path-nul",
+            Self::Path(Fault::Control) => "path-control",
             Self::Path(Fault::Root) => "path-root",
             Self::Path(Fault::Params) => "path-params",
             Self::Underscore => "underscore",

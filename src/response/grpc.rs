@@ -22,7 +22,7 @@ pub fn code(refusal: &Refusal) -> u8 {
         403 => 7,                          // PERMISSION_DENIED
         404 => 12,                         // UNIMPLEMENTED
         502 | 503 => 14,                   // UNAVAILABLE
-        504 => 4,                          // DEADLINE_EXCEEDED
+        408 | 504 => 4,                    // DEADLINE_EXCEEDED
         _ => 8,                            // RESOURCE_EXHAUSTED
     }
 }

@@ -151,8 +151,8 @@ fn unspelled(text: &str, spelling: Spelling) -> Option<&'static str> {
     let bytes = text.as_bytes();
     if signs.any(|(at, _)| !digit(bytes.get(at + 1)) || !digit(bytes.get(at + 2))) {
         Some("a `%` begins an escape of two hexadecimal digits, and is itself `%25`")
-    } else if escapes("%00") {
-        Some("no path has a NUL: such requests are refused")
+    } else if ["%0", "%1", "%7f"].into_iter().any(escapes) {
+        Some("no path has a control character: such requests are refused")
     } else if !spelling.keeps_slashes && (escapes("%2f") || escapes("%5c")) {
         Some("no path has an encoded slash: such requests are refused, see `encoded_slashes`")
     } else if !spelling.keeps_params && text.contains(';') {

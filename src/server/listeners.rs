@@ -46,7 +46,8 @@ pub(super) fn listeners(
     let doors = Arc::new(Doors::new(settings(&config.server), caller, metrics()));
     let guard = |tls| Guard::new(Arc::clone(&app), Arc::clone(&doors), tls);
     let mut listening = Vec::new();
-    // Without an address a service ends at once, and tells the application of all that it is over.
+    // Without an address a service ends at once, and tells the application of all that the process
+    // stops.
     if !config.server.listen.is_empty() {
         listening.push(service("gateway", guard(None), &config.server.listen));
     }

@@ -62,8 +62,10 @@ fn is_believed_from_the_right(clients: &Clients, said: &str) {
     assert_eq!(network(found.network, 24, 64), found.network, "{said:?}");
     if !clients.trusted_proxies.iter().any(|one| one.contains(&address)) {
         // Who stands left of him adds what he likes, and changes nothing.
-        let longer = lines(&format!("198.51.100.1, 10.0.0.9\n{said}"));
-        assert_eq!(clients.locate(proxy, &longer), found, "{said:?}");
+        for between in ["\n", ", "] {
+            let longer = lines(&format!("198.51.100.1, 10.0.0.9{between}{said}"));
+            assert_eq!(clients.locate(proxy, &longer), found, "{said:?}");
+        }
     }
     // What no proxy of ours has added is not there.
     let is_said = address == proxy || said.contains(&address.to_string());

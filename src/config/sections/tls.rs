@@ -1,16 +1,14 @@
 //! `[tls]`: reads the files that it names, so that `check` finds what is wrong with them.
 
 use std::collections::HashSet;
-use std::fs;
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::server;
 use crate::config::diagnostic::{Mistake, Span};
-use crate::config::file::{Files, KEYS_MAX, Kind};
+use crate::config::file::{Files, KEYS_MAX, Kind, readable_by_all};
 use crate::config::https::{Authorities, Https, Pair, Place};
 use crate::config::reader::Section;
 use crate::config::value::Text;
@@ -23,8 +21,6 @@ const HSTS_MAX: Duration = Duration::from_secs(730 * 24 * 3600);
 const CERTIFICATE: Kind =
     Kind { name: "a PEM file", example: "/etc/sluicegate/example.org.pem", size_max: KEYS_MAX };
 const CA_HELP: &str = "a PEM file with `-----BEGIN CERTIFICATE-----`";
-/// The rights of everybody else to read a file.
-const READ_BY_ALL: u32 = 0o004;
 
 /// `others` are the addresses of the other listeners. Gives also whether clients are asked for a
 /// certificate, be it that what they are asked for is a mistake.
@@ -102,9 +98,8 @@ fn pair(mut section: Section<'_>) -> Option<Pair> {
     section.finish();
     let ((certificate, certificate_shown, chain), (key, key_shown, secret)) =
         certificate.zip(key)?;
-    if is_read_by_all(&key) {
-        let message = format!("everybody on this machine can read the key: {key_shown}");
-        reader.warn(&key_at, Mistake::new(message).help("take the right away, as in `chmod o-r`"));
+    if let Some(doubt) = readable_by_all(&key, &key_shown) {
+        reader.warn(&key_at, doubt);
     }
     match Pair::of(Place { certificate, key }, &chain, &secret) {
         Ok(pair) => {
@@ -138,10 +133,6 @@ fn doubt(pair: &Pair, shown: &str, warn: &dyn Fn(Mistake)) {
         let message = format!("this certificate names no host: {shown}");
         warn(Mistake::new(message).help("clients look for theirs in `subjectAltName`"));
     }
-}
-
-fn is_read_by_all(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|found| found.permissions().mode() & READ_BY_ALL != 0)
 }
 
 fn authorities(files: &Files, text: &Text) -> Result<Authorities, Mistake> {

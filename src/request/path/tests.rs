@@ -56,7 +56,10 @@ fn what_has_more_than_one_reading_has_no_spelling() {
         ("/a%5cb", Fault::Slash),
         ("/a\\b", Fault::Slash),
         ("/..%5c", Fault::Slash),
-        ("/a%00", Fault::Nul),
+        ("/a%00", Fault::Control),
+        ("/a%0a", Fault::Control),
+        ("/a%7F", Fault::Control),
+        ("/a\t", Fault::Control),
         ("/a%zz", Fault::Escape),
         ("/a%", Fault::Escape),
         ("/a%4", Fault::Escape),
@@ -81,7 +84,7 @@ fn the_options_say_what_is_one_to_the_application() {
     let spelled = |spelling: Spelling, path| spelling.normalise(path).map(Cow::into_owned);
     let slashes = Spelling { keeps_slashes: true, ..DEFAULT };
     assert_eq!(spelled(slashes, "/a%2fb%5c\\"), Ok("/a%2Fb%5C%5C".to_owned()));
-    assert_eq!(spelled(slashes, "/a%00"), Err(Fault::Nul));
+    assert_eq!(spelled(slashes, "/a%00"), Err(Fault::Control));
     let params = Spelling { keeps_params: true, ..DEFAULT };
     assert_eq!(spelled(params, "/a;%62/..;/c"), Ok("/a;b/..;/c".to_owned()));
     let case = Spelling { ignores_case: true, ..DEFAULT };

@@ -1,15 +1,17 @@
 //! Attacks on what is shown and what listens: C-34, C-35, C-40 and C-41.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 use std::time::Instant;
 
 use serde_json::Value;
 use sluicegate::config::{Config, Severity};
 
+use crate::identity::scene::Folder;
 use crate::support::app::App;
 use crate::support::gateway::{BINARY, Gateway, app_at};
 use crate::support::raw;
@@ -200,6 +202,22 @@ fn c40_a_bad_reload_changes_nothing_and_no_secret_is_told() {
     for told in [gateway.log(), gateway.metrics(), readyz, out, err] {
         assert!(!told.contains("SUPERSECRET"), "{told}");
     }
+}
+
+#[test]
+fn c40_a_secret_that_everybody_can_read_is_told() {
+    let folder = Folder::new();
+    let secret = folder.write("secret", "0123456789-0123456789-0123456789-0123");
+    let text = format!(
+        "{}[identity.jwt]\nalgorithms = [\"HS256\"]\nkey_file = \"{secret}\"\n",
+        app_at(([127, 0, 0, 1], 1).into())
+    );
+    let doubts = |mode: u32| {
+        fs::set_permissions(&secret, Permissions::from_mode(mode)).expect("it is ours");
+        let (_, doubts) = Config::parse(&text, "gateway.toml", &|_| None, 1).expect("it is valid");
+        doubts.iter().filter(|doubt| doubt.message().contains("can read the key")).count()
+    };
+    assert_eq!([0o644, 0o640, 0o600].map(doubts), [1, 0, 0]);
 }
 
 /// Where a process listens by TCP, and its sockets of the file system.

@@ -9,7 +9,7 @@ const LOGIN: &str = "[request]\nignore_case = true\nignore_trailing_slash = true
                      [[rules]]\npath = \"/login\"\npolicies = [\"login\"]\n";
 
 /// Spellings that reach `/login` in one application or another.
-const SPELLINGS: [&str; 78] = [
+const SPELLINGS: [&str; 81] = [
     "/login",
     "/login?",
     "/login?a=b",
@@ -82,6 +82,9 @@ const SPELLINGS: [&str; 78] = [
     "/a/..%2flogin",
     "/login%00",
     "/login%00.html",
+    "/login%0a",
+    "/login%0D%0A",
+    "/login%09",
     "/login%",
     "/login%2",
     "/login%zz",
@@ -150,7 +153,8 @@ fn c07_what_has_two_readings_is_refused_with_its_reason() {
     for (target, reason) in [
         ("/a%2Fb", "path-slash"),
         ("/a%5cb", "path-slash"),
-        ("/a%00b", "path-nul"),
+        ("/a%00b", "path-control"),
+        ("/login%0a", "path-control"),
         ("/a%zz", "path-escape"),
         ("/%c0%ae%c0%ae/", "path-escape"),
         ("/../a", "path-root"),

@@ -1,7 +1,7 @@
 //! Certificates and keys of a test's own, as files in a folder that goes with the value.
 
 use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -1,4 +1,4 @@
-//! WebSockets to a server behind TLS.
+//! Tunnels (WebSocket) to a server behind TLS.
 
 use std::process::Command;
 

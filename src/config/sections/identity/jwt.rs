@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::key::{claim_path, template};
 use super::place::{self, Headers, plain_name};
 use crate::config::diagnostic::{Mistake, Span};
-use crate::config::file::{KEYS_MAX, Kind};
+use crate::config::file::{KEYS_MAX, Kind, readable_by_all};
 use crate::config::reader::Section;
 use crate::config::value::{Text, listed};
 use crate::identity::claim::ClaimPath;
@@ -128,6 +128,9 @@ fn key_file(section: &Section<'_>, text: &Text, algorithms: &[Algorithm]) -> Res
     if contents.starts_with(b"-----BEGIN") {
         let what = "a PEM file is no secret: who has the public key could sign tokens with it";
         return Err(Mistake::new(what).help("RS, PS, ES or EdDSA in `algorithms`, for such a key"));
+    }
+    if let Some(doubt) = readable_by_all(text.value.as_ref(), &text.shown()) {
+        section.reader().warn(&text.span, doubt);
     }
     let secret = contents.strip_suffix(b"\n").unwrap_or(&contents);
     one(Key::secret(secret.strip_suffix(b"\r").unwrap_or(secret), algorithms), text)

@@ -10,7 +10,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{Error, InconsistentKeys, RootCertStore};
 
 use crate::config::diagnostic::Mistake;
-use crate::config::file::{Files, KEYS_MAX, Kind};
+use crate::config::file::{Files, KEYS_MAX, Kind, readable_by_all};
 use crate::config::reader::Section;
 use crate::config::tls::{ClientCertificate, Pem, Tls};
 use crate::config::value::Text;
@@ -37,7 +37,14 @@ pub(in crate::config::sections) fn ca(section: &mut Section<'_>) -> Option<Pem> 
 pub(in crate::config::sections) fn own(section: &mut Section<'_>) -> Option<ClientCertificate> {
     let files = section.reader().files();
     let certificate = section.parsed("certificate", |text| certificate(files, text));
-    let key = section.parsed("key", |text| key(files, text));
+    let mut doubt = None;
+    let key = section.parsed("key", |text| {
+        doubt = readable_by_all(text.value.as_ref(), &text.shown());
+        key(files, text)
+    });
+    if let Some(doubt) = doubt.filter(|_| key.is_some()) {
+        section.reader().warn(&section.span_of("key"), doubt);
+    }
     for (one, other) in [("certificate", "key"), ("key", "certificate")] {
         if section.has(one) && !section.has(other) {
             let mistake = Mistake::new(format!("`{one}` is of no use without `{other}`"))

@@ -42,7 +42,7 @@ fn is_ended(what: &str, first: &[u8], again: &[u8]) {
             ends.push(flood(&gateway, first, again));
         }
     });
-    println!("{what}: {ends:?}, {meanwhile:?}");
+    eprintln!("{what}: {ends:?}, {meanwhile:?}");
     assert!(ends.iter().all(|(_, end)| end.is_some()), "{what}: {ends:?}");
     assert!(meanwhile.served > 0 && meanwhile.growth < GROWTH_MAX, "{what}: {meanwhile:?}");
     let seen = app.seen().iter().filter(|seen| seen.target != "/other").count();
