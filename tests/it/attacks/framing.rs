@@ -37,9 +37,10 @@ fn ways(case: &Case, random: &mut fastrand::Rng) -> Vec<Vec<usize>> {
     if length <= BYTEWISE_MAX {
         ways.push((1..length).collect());
     }
-    match case.every {
-        true => ways.extend((1..length).map(|place| vec![place])),
-        false => ways.extend((0..PLACES.min(length - 1)).map(|_| vec![random.usize(1..length)])),
+    if case.every {
+        ways.extend((1..length).map(|place| vec![place]));
+    } else {
+        ways.extend((0..PLACES.min(length - 1)).map(|_| vec![random.usize(1..length)]));
     }
     ways
 }
@@ -125,15 +126,14 @@ impl Faults {
 
     fn add(&mut self, run: &Run<'_>, what: &str) {
         let name = &run.case.name;
-        match self.found.iter_mut().find(|(known, ..)| known == name) {
-            Some((.., times)) => *times += 1,
-            None => {
-                let pieces = run.cuts.len() + 1;
-                let at = run.cuts.first().copied().unwrap_or_default();
-                let what = format!("in {pieces} pieces, the first of {at} bytes:\n    {what}");
-                self.found.push((name.clone(), what, 1));
-            }
+        if let Some((.., times)) = self.found.iter_mut().find(|(known, ..)| known == name) {
+            *times += 1;
+            return;
         }
+        let pieces = run.cuts.len() + 1;
+        let at = run.cuts.first().copied().unwrap_or_default();
+        let what = format!("in {pieces} pieces, the first of {at} bytes:\n    {what}");
+        self.found.push((name.clone(), what, 1));
     }
 
     fn is_empty(&self) -> bool {

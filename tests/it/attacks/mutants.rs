@@ -96,8 +96,8 @@ fn ways(case: &Case, random: &mut fastrand::Rng) -> Vec<Vec<usize>> {
 fn c16_spoiled_streams_come_to_the_same_however_they_are_split() {
     let soak = std::env::var_os("SLUICEGATE_SOAK").is_some();
     let count = if soak { MUTANTS_SOAK } else { MUTANTS };
-    let seed = std::env::var("SEED").map_or(SEED, |seed| seed.parse().expect("a number"));
-    let mut random = fastrand::Rng::with_seed(seed);
+    let start = std::env::var("SEED").map_or(SEED, |text| text.parse().expect("a number"));
+    let mut random = fastrand::Rng::with_seed(start);
     let known = cases();
     let case = |number, bytes| {
         let name = format!("spoiled {number}");
@@ -120,11 +120,11 @@ fn c16_spoiled_streams_come_to_the_same_however_they_are_split() {
     for (run, outcome) in runs.iter().zip(&outcomes) {
         let seen = notes.get(&run.client.to_string()).cloned().unwrap_or_default();
         passed += seen.len();
-        let came = (outcome.clone(), seen.iter().map(brief).collect::<Vec<_>>());
-        let before = first.entry(run.case.name.as_str()).or_insert_with(|| came.clone());
+        let result = (outcome.clone(), seen.iter().map(brief).collect::<Vec<_>>());
+        let before = first.entry(run.case.name.as_str()).or_insert_with(|| result.clone());
         wrong.extend(fault(run, outcome, &seen));
-        if *before != came {
-            wrong.push(format!("{}: {came:?}, and before {before:?}", shown(run)));
+        if *before != result {
+            wrong.push(format!("{}: {result:?}, and before {before:?}", shown(run)));
         }
     }
     let strays: usize = notes.values().map(Vec::len).sum::<usize>() - passed;

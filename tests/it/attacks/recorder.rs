@@ -182,9 +182,9 @@ impl Connection<'_> {
     }
 
     fn place_of(&self, noted: &Noted) -> usize {
-        let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
-        notes.push(noted.clone());
-        notes.len() - 1
+        let mut all = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        all.push(noted.clone());
+        all.len() - 1
     }
 
     fn add_to_last(&self, rest: Vec<u8>) {
