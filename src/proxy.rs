@@ -248,7 +248,12 @@ impl ProxyHttp for Phases {
         if !session.was_upgraded() {
             let bytes = body.as_ref().map_or(0, Bytes::len);
             let after = self.clock.now().since(ctx.started);
-            ctx.intake.take(bytes, after, ctx.body_most(self), self.bounds.body_rate)?;
+            // A conversation has its pauses.
+            let head = session.req_header();
+            let calls = session.is_http2() && refuse::grpc::is_grpc(&head.headers);
+            let talks = calls || session.response_written().is_some();
+            let rate = if talks { 0 } else { self.bounds.body_rate };
+            ctx.intake.take(bytes, after, ctx.body_most(self), rate)?;
         }
         if let Some((tab, body)) = ctx.tab.as_mut().zip(body.as_ref()) {
             tab.read(body.len());

@@ -45,3 +45,30 @@ pub(super) fn announces_more(head: &Parts, most: u64) -> bool {
 fn refuse(status: u16, why: &'static str) -> Result<()> {
     Err(Error::explain(ErrorType::HTTPStatus(status), why).into_down())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = Micros::SECOND.get();
+
+    #[test]
+    fn a_body_is_slow_by_its_average_after_a_while() {
+        let take = |seconds: u64, bytes| {
+            let mut intake = Intake { read: 0 };
+            intake.take(bytes, Micros::new(seconds * SECOND), 1_000_000, 240).is_ok()
+        };
+        assert!(take(10, 1), "at first it may be");
+        assert!(take(20, 2400) && !take(20, 2399));
+        let mut intake = Intake { read: 0 };
+        assert!(intake.take(1, Micros::new(1_000 * SECOND), 1_000_000, 0).is_ok(), "no bound");
+    }
+
+    #[test]
+    fn a_body_is_too_large_with_its_first_byte_too_many() {
+        let mut intake = Intake { read: 0 };
+        assert!(intake.take(10, Micros::ZERO, 10, 240).is_ok());
+        assert!(intake.take(0, Micros::ZERO, 10, 240).is_ok());
+        assert!(intake.take(1, Micros::ZERO, 10, 240).is_err());
+    }
+}

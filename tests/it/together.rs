@@ -35,10 +35,11 @@ fn said(random: &mut fastrand::Rng) -> Said {
     let name = format!("user-{}", random.u64(..USERS));
     let mut headers = format!("x-forwarded-for: {address}\r\n");
     let user = match random.u64(..4) {
-        // Nobody; somebody who says two things at once, and so is nobody; else somebody.
+        // Nobody; somebody with a name that is none; else somebody.
         0 => None,
         1 => {
-            headers += &format!("x-user: {name}\r\nx-user: somebody\r\n");
+            // Longer than a user may be: nobody's.
+            headers += &format!("x-user: {}\r\n", "x".repeat(257));
             None
         }
         _ => {

@@ -227,5 +227,6 @@ fn a_status_is_read_in_each_form() {
     assert_eq!(status(&[0x48, 3, b'4', b'2', b'9']), 429);
     // 011010 00010 011111, and ones to the end.
     assert_eq!(status(&[0x08, 0x83, 0b0110_1000, 0b0100_1111, 0b1111_1111]), 429);
-    assert_eq!(status(&[0x08, 0x83, 0b0110_1101, 0b0000_0000, 0b0111_1111]), 500);
+    // 011011 00000 00000.
+    assert_eq!(status(&[0x08, 0x82, 0b0110_1100, 0b0000_0000]), 500);
 }
