@@ -35,9 +35,12 @@ pub use head::HeadBounds;
 use head::Scanner;
 use linger::linger;
 pub use stream::Guarded;
+use stream::Patience;
 
 /// What an HTTP/2 connection begins with (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// What may come before a request without being one.
+const EMPTY_LINES: &[u8] = b"\r\n\r\n";
 /// Longest time that a refusal written here may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -65,6 +68,8 @@ pub struct GuardSettings {
     pub keepalive_timeout: Duration,
     /// How long a client that has closed its side still gets an answer.
     pub half_close_timeout: Duration,
+    /// How long one is waited for that takes nothing of what is sent to it.
+    pub write_timeout: Duration,
     /// Whether trusted proxies begin connections with the PROXY protocol.
     pub proxy_protocol: bool,
     /// Whether HTTP/2 is spoken without TLS.
@@ -137,17 +142,19 @@ impl Doors {
     }
 
     /// Waits for the next head. A connection that has nothing to say is closed without a word.
-    async fn next(&self, connection: &mut Guarded, first: bool) -> Next {
+    async fn next(&self, connection: &mut Guarded, first: bool, may_be_http2: bool) -> Next {
         let settings = &self.settings;
         let idle = if first { settings.header_timeout } else { settings.keepalive_timeout };
-        if connection.unread().is_empty() {
-            match timeout(idle, connection.fill()).await {
+        let begun = Instant::now() + idle;
+        // An empty line behind a request begins no other.
+        while EMPTY_LINES.starts_with(connection.unread()) {
+            match timeout_at(begun, connection.fill()).await {
                 Ok(Ok(1..)) => {}
                 _ => return Next::Closed,
             }
         }
         let deadline = Instant::now() + settings.header_timeout;
-        let head = self.read_head(connection, first && settings.h2c);
+        let head = self.read_head(connection, first && may_be_http2);
         timeout_at(deadline, head).await.unwrap_or(Next::Fault(Fault::HeaderTimeout))
     }
 
@@ -167,7 +174,7 @@ impl Doors {
             match scanner.scan(&unread[seen..]) {
                 Ok(Some(end)) => {
                     let head = seen + end;
-                    return match head::framing(&unread[..head]) {
+                    return match head::examine(&unread[..head]) {
                         Ok(framing) => {
                             connection.begin(head, framing);
                             Next::Request
@@ -215,11 +222,13 @@ impl<A: HttpServerApp + Send + Sync + 'static> Guard<A> {
     async fn serve_http1(&self, first: Guarded, shutdown: &ShutdownWatch) {
         let (mut connection, mut kept, mut is_first) = (first, None, true);
         let mut stopping = shutdown.clone();
+        // With TLS both sides have agreed upon it before.
+        let may_be_http2 = self.doors.settings.h2c && self.tls.is_none();
         loop {
             let next = tokio::select! {
                 // A request that is there is answered, also while the process stops.
                 biased;
-                next = self.doors.next(&mut connection, is_first) => next,
+                next = self.doors.next(&mut connection, is_first, may_be_http2) => next,
                 _ = stopping.wait_for(|stopping| *stopping) => Next::Closed,
             };
             match next {
@@ -269,15 +278,17 @@ impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for Guard<A> {
         // The listener is plain, so this is a plain connection.
         let mut connection = *stream.into_any().downcast::<Plain>().ok()?;
         let permit = self.doors.admit(&mut connection).await?;
-        let half_close = self.doors.settings.half_close_timeout;
+        let settings = &self.doors.settings;
+        let patience =
+            Patience { half_close: settings.half_close_timeout, write: settings.write_timeout };
         let Some(tls) = &self.tls else {
-            let guarded = Guarded::new(Box::new(connection), permit, half_close);
+            let guarded = Guarded::new(Box::new(connection), permit, patience);
             self.serve_http1(guarded, shutdown).await;
             return None;
         };
         let connection = tls.shake(connection, self.doors.settings.header_timeout).await?;
         let http2 = connection.selected_alpn_proto() == Some(ALPN::H2);
-        let mut guarded = Guarded::new(connection, permit, half_close);
+        let mut guarded = Guarded::new(connection, permit, patience);
         if !http2 {
             self.serve_http1(guarded, shutdown).await;
         } else if self.has_preface(&mut guarded).await {

@@ -49,6 +49,7 @@ use crate::telemetry::Gate;
 pub use bounds::Bounds;
 pub use context::Context;
 pub use cors::Cors;
+use intake::Intake;
 pub use state::State;
 use switch::Switch;
 pub use switch::switched;
@@ -183,6 +184,8 @@ impl ProxyHttp for Phases {
         if let Some(tab) = &mut ctx.tab {
             tab.begin_again();
         }
+        // What was read of the body is read again.
+        ctx.intake = Intake::default();
         let upstream = ctx.upstream().ok_or_else(|| Error::new(ErrorType::InternalError))?;
         let unresolved = || {
             Error::create(
@@ -251,7 +254,8 @@ impl ProxyHttp for Phases {
             // A conversation has its pauses.
             let head = session.req_header();
             let calls = session.is_http2() && refuse::grpc::is_grpc(&head.headers);
-            let talks = calls || session.response_written().is_some();
+            let final_ = |head: &ResponseHeader| !head.status.is_informational();
+            let talks = calls || session.response_written().is_some_and(final_);
             let rate = if talks { 0 } else { self.bounds.body_rate };
             ctx.intake.take(bytes, after, ctx.body_most(self), rate)?;
         }

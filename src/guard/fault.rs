@@ -34,6 +34,12 @@ pub enum Fault {
     TransferEncoding,
     /// Both of them.
     TwoLengths,
+    /// There are two `Host`, or the target names another host.
+    Host,
+    /// The target has a sign that may not stand there.
+    Target,
+    /// A tunnel is asked for.
+    Method,
     /// A chunk's size or end, or a trailer field, is malformed or too long.
     Chunk,
 }
@@ -42,7 +48,7 @@ pub enum Fault {
 
 impl Fault {
     /// Every fault, for the series.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 19] = [
         Self::HeaderTimeout,
         Self::HeaderSize,
         Self::HeaderCount,
@@ -58,6 +64,9 @@ impl Fault {
         Self::ContentLength,
         Self::TransferEncoding,
         Self::TwoLengths,
+        Self::Host,
+        Self::Target,
+        Self::Method,
         Self::Chunk,
     ];
 
@@ -79,6 +88,9 @@ impl Fault {
             Self::ContentLength => "content-length",
             Self::TransferEncoding => "transfer-encoding",
             Self::TwoLengths => "two-lengths",
+            Self::Host => "host",
+            Self::Target => "target",
+            Self::Method => "method",
             Self::Chunk => "chunk",
         }
     }
@@ -108,6 +120,9 @@ impl Fault {
             Self::TwoLengths => {
                 ("400 Bad Request", "There are both Content-Length and Transfer-Encoding.")
             }
+            Self::Host => ("400 Bad Request", "The request names more than one host."),
+            Self::Target => ("400 Bad Request", "The request target is not a path."),
+            Self::Method => ("405 Method Not Allowed", "There are no tunnels here."),
             Self::Chunk => ("400 Bad Request", "The chunks of the body are malformed."),
         }
     }

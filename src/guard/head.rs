@@ -5,6 +5,9 @@
 //! what should stand alone). Two recipients that are lenient in different ways are how requests are
 //! smuggled; this one is not lenient, but for up to two empty lines before the request line.
 
+use http::Uri;
+use http::uri::PathAndQuery;
+
 use super::fault::Fault;
 use super::framing::{Framing, is_field_byte};
 
@@ -136,8 +139,36 @@ impl Scanner {
     }
 }
 
-/// How the body of the request with this head is delimited; `head` is one that a scanner has read.
-pub(super) fn framing(head: &[u8]) -> Result<Framing, Fault> {
+/// Looks at a head that a scanner has read as a whole: how the body is delimited, if the request is
+/// one that Pingora would not refuse before anybody has heard of it.
+pub(super) fn examine(head: &[u8]) -> Result<Framing, Fault> {
+    let mut lines = head.split(|byte| *byte == b'\n').skip_while(|line| *line == b"\r");
+    let mut words = lines.next().unwrap_or_default().split(|byte| *byte == b' ');
+    let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    if method.eq_ignore_ascii_case(b"CONNECT") {
+        return Err(Fault::Method);
+    }
+    let mut hosts = lines.filter_map(|line| {
+        let (name, value) = line.split_at_checked(line.iter().position(|byte| *byte == b':')?)?;
+        name.eq_ignore_ascii_case(b"host").then(|| value[1..].trim_ascii())
+    });
+    let host = hosts.next();
+    if hosts.next().is_some() {
+        return Err(Fault::Host);
+    }
+    if target.starts_with(b"/") {
+        PathAndQuery::try_from(target).map_err(|_| Fault::Target)?;
+    } else if let Ok(uri) = Uri::try_from(target)
+        && let Some(authority) = uri.authority().filter(|_| uri.scheme().is_some())
+        && host.is_some_and(|host| host != authority.as_str().as_bytes())
+    {
+        return Err(Fault::Host);
+    }
+    framing(head)
+}
+
+/// How the body of the request with this head is delimited.
+fn framing(head: &[u8]) -> Result<Framing, Fault> {
     let mut length: Option<u64> = None;
     let mut codings = 0;
     let mut lines = head.split(|byte| *byte == b'\n').skip_while(|line| *line == b"\r");
@@ -245,6 +276,33 @@ mod tests {
         ];
         for (text, fault) in cases {
             assert_eq!(read(&text), Err(fault), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_pingora_would_refuse_is_refused_before() {
+        for (head, fault) in [
+            ("CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n", Fault::Method),
+            ("connect / HTTP/1.1\r\nHost: a\r\n", Fault::Method),
+            ("GET / HTTP/1.1\r\nHost: a\r\nX: b\r\nhOST: a\r\n", Fault::Host),
+            ("GET http://a/ HTTP/1.1\r\nHost: b\r\n", Fault::Host),
+            ("GET http://A/ HTTP/1.1\r\nHost: a\r\n", Fault::Host),
+            ("GET http://u@a/ HTTP/1.1\r\nHost: a\r\n", Fault::Host),
+            ("GET /<a> HTTP/1.1\r\nHost: a\r\n", Fault::Target),
+        ] {
+            assert_eq!(examine(format!("{head}\r\n").as_bytes()), Err(fault), "{head:?}");
+        }
+        for head in [
+            "GET http://a/b?c HTTP/1.1\r\nHost: a\r\n",
+            "\r\nGET /a\"{}|^?b HTTP/1.1\r\nHost: a\r\n",
+            "OPTIONS * HTTP/1.1\r\nHost: a\r\n",
+            "GET / HTTP/1.0\r\n",
+        ] {
+            assert_eq!(
+                examine(format!("{head}\r\n").as_bytes()),
+                Ok(Framing::length(0)),
+                "{head:?}"
+            );
         }
     }
 

@@ -1,7 +1,7 @@
 //! The PROXY protocol, versions 1 and 2: a proxy that passes connections on says first whose they
 //! are (<https://www.haproxy.org/download/2.9/doc/proxy-protocol.txt>).
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::AsRawFd;
 
 use pingora_core::protocols::l4::stream::Stream as Plain;
@@ -23,8 +23,9 @@ const TEXT: &[u8] = b"PROXY ";
 /// Whom a connection belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Owner {
-    /// The proxy itself, which looks whether we are alive, or somebody it cannot name.
+    /// The proxy itself, which looks whether we are alive.
     Proxy,
+    /// Somebody; of whom the proxy does not say who it is, nobody's address.
     Client(SocketAddr),
 }
 
@@ -79,7 +80,7 @@ fn text(line: &[u8]) -> Result<(Owner, usize), ()> {
     let owner = match header.addresses {
         v1::Addresses::Tcp4(pair) => client(pair.source_address, pair.source_port),
         v1::Addresses::Tcp6(pair) => client(pair.source_address, pair.source_port),
-        v1::Addresses::Unknown => Owner::Proxy,
+        v1::Addresses::Unknown => client(Ipv4Addr::UNSPECIFIED, 0),
     };
     Ok((owner, line.len()))
 }
@@ -93,12 +94,14 @@ fn binary(preamble: &[u8]) -> Result<(Owner, usize), ()> {
         (v2::Command::Proxy, v2::Addresses::IPv6(pair)) => {
             client(pair.source_address, pair.source_port)
         }
-        _ => Owner::Proxy,
+        (v2::Command::Local, _) => Owner::Proxy,
+        // What such a client says must not pass for the proxy's own words.
+        (v2::Command::Proxy, _) => client(Ipv4Addr::UNSPECIFIED, 0),
     };
     Ok((owner, preamble.len()))
 }
 
-fn client(address: impl Into<std::net::IpAddr>, port: u16) -> Owner {
+fn client(address: impl Into<IpAddr>, port: u16) -> Owner {
     Owner::Client(SocketAddr::new(address.into(), port))
 }
 
@@ -131,7 +134,7 @@ mod tests {
         let text = b"PROXY TCP6 2001:db8::7 2001:db8::1 5000 443\r\n";
         let Some(Ok((Owner::Client(address), _))) = owner(text) else { panic!("not read") };
         assert_eq!(address.to_string(), "[2001:db8::7]:5000");
-        assert_eq!(owner(b"PROXY UNKNOWN\r\n"), Some(Ok((Owner::Proxy, 15))));
+        assert_eq!(owner(b"PROXY UNKNOWN\r\n"), Some(Ok((client(Ipv4Addr::UNSPECIFIED, 0), 15))));
         let mut binary = v2::PROTOCOL_PREFIX.to_vec();
         binary.extend([0x21, 0x11, 0, 16, 192, 0, 2, 7, 198, 51, 100, 1, 0x13, 0x88, 1, 187]);
         binary.extend([4, 0, 1, 42]);

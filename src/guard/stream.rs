@@ -19,7 +19,7 @@ use pingora_core::protocols::{
     ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
     Stream, TimingDigest, UniqueID, UniqueIDType,
 };
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
 use super::connections::Permit;
@@ -46,11 +46,23 @@ pub struct Guarded {
     /// How long a client that has closed its side still gets an answer.
     half_close: Duration,
     closing: Option<Pin<Box<Sleep>>>,
+    /// Longest wait for the client to take bytes, whatever they are: Pingora bounds bodies alone.
+    write_timeout: Duration,
+    stalled: Option<Pin<Box<Sleep>>>,
     /// Whether nothing more comes, or is waited for.
     ended: bool,
     passing: AtomicBool,
     waiting: Mutex<Option<Waker>>,
     permit: Option<Permit>,
+}
+
+/// How long a client is waited for once its requests are read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    /// One that has closed its side.
+    pub(super) half_close: Duration,
+    /// One that takes nothing of what is sent.
+    pub(super) write: Duration,
 }
 
 /// What the bytes of the connection are.
@@ -65,7 +77,7 @@ enum Stage {
 // === impl Guarded ===
 
 impl Guarded {
-    pub(super) fn new(transport: Stream, permit: Permit, half_close: Duration) -> Self {
+    pub(super) fn new(transport: Stream, permit: Permit, patience: Patience) -> Self {
         Self {
             transport: Some(transport),
             buffer: BytesMut::new(),
@@ -73,8 +85,10 @@ impl Guarded {
             stage: Stage::Message(Framing::length(0)),
             http2: false,
             fault: None,
-            half_close,
+            half_close: patience.half_close,
             closing: None,
+            write_timeout: patience.write,
+            stalled: None,
             ended: false,
             passing: AtomicBool::new(false),
             waiting: Mutex::default(),
@@ -180,13 +194,38 @@ impl Guarded {
         if let Some(closing) = &mut self.closing {
             return closing.as_mut().poll(cx).map(Ok);
         }
-        if !self.buffer.is_empty() || ready!(self.poll_fill(cx))? {
-            return Poll::Pending;
+        // Also behind a next request, as far as there is room for it: that the client goes away
+        // must be seen.
+        while self.buffer.len() < READ_SIZE {
+            if !ready!(self.poll_fill(cx))? {
+                return self.poll_closing(cx);
+            }
         }
+        Poll::Pending
+    }
+
+    fn poll_closing(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut closing = Box::pin(sleep(self.half_close));
         let closed = closing.as_mut().poll(cx).map(Ok);
         self.closing = Some(closing);
         closed
+    }
+
+    /// Gives up on a client that takes nothing of what waits for it.
+    fn in_time<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        done: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if done.is_ready() {
+            self.stalled = None;
+            return done;
+        }
+        let most = self.write_timeout;
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(most)));
+        ready!(stalled.as_mut().poll(cx));
+        self.ended = true;
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
     fn poll_message(
@@ -194,6 +233,9 @@ impl Guarded {
         cx: &mut Context<'_>,
         out: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if let Some(fault) = self.fault {
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, fault.word())));
+        }
         loop {
             if self.ready > 0 {
                 self.give(out);
@@ -268,6 +310,11 @@ impl AsyncRead for Guarded {
     }
 }
 
+/// What is said of a connection that has ended.
+fn gone<T>() -> Poll<io::Result<T>> {
+    Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
+}
+
 impl Drop for Guarded {
     fn drop(&mut self) {
         if let Some(transport) = self.transport.take().filter(|_| !self.ended && !self.http2) {
@@ -278,39 +325,39 @@ impl Drop for Guarded {
 
 impl AsyncWrite for Guarded {
     fn poll_write(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.transport {
-            Some(transport) => Pin::new(&mut **transport).poll_write(cx, bytes),
-            None => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
-        }
+        let this = self.get_mut();
+        let Some(transport) = &mut this.transport else { return gone() };
+        let done = Pin::new(&mut **transport).poll_write(cx, bytes);
+        this.in_time(cx, done)
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.transport {
-            Some(transport) => Pin::new(&mut **transport).poll_flush(cx),
-            None => Poll::Ready(Ok(())),
-        }
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let Some(transport) = &mut this.transport else { return gone() };
+        let done = Pin::new(&mut **transport).poll_flush(cx);
+        this.in_time(cx, done)
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.transport {
-            Some(transport) => Pin::new(&mut **transport).poll_shutdown(cx),
-            None => Poll::Ready(Ok(())),
-        }
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let Some(transport) = &mut this.transport else { return gone() };
+        let done = Pin::new(&mut **transport).poll_shutdown(cx);
+        this.in_time(cx, done)
     }
 
     fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.transport {
-            Some(transport) => Pin::new(&mut **transport).poll_write_vectored(cx, bytes),
-            None => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
-        }
+        let this = self.get_mut();
+        let Some(transport) = &mut this.transport else { return gone() };
+        let done = Pin::new(&mut **transport).poll_write_vectored(cx, bytes);
+        this.in_time(cx, done)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -321,9 +368,8 @@ impl AsyncWrite for Guarded {
 #[async_trait]
 impl Shutdown for Guarded {
     async fn shutdown(&mut self) {
-        if let Some(transport) = &mut self.transport {
-            Shutdown::shutdown(&mut **transport).await;
-        }
+        // Who does not take the last bytes does not take the end either.
+        let _ = AsyncWriteExt::shutdown(self).await;
     }
 }
 

@@ -52,7 +52,7 @@ pub(super) async fn fail(
 }
 
 /// The status for a body that the guard could not read to its end.
-fn spoiled(proxy: &Proxy, session: &Session) -> Option<StatusCode> {
+pub(super) fn spoiled(proxy: &Proxy, session: &Session) -> Option<StatusCode> {
     let fault = Guarded::below(session.stream()?)?.fault()?;
     proxy.metrics.malformed(fault.word());
     Some(StatusCode::BAD_REQUEST)

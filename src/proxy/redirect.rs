@@ -17,7 +17,7 @@ use crate::response::Refusal;
 
 /// Where authorities look whether a host is its owner's (RFC 8555, section 8.3): without TLS, since
 /// there may be no certificate yet.
-const CHALLENGES: &[u8] = b"/.well-known/acme-challenge/";
+const CHALLENGES: &str = "/.well-known/acme-challenge/";
 const HTTPS_PORT: u16 = 443;
 /// The same method again, with the same body.
 const PERMANENT: u16 = 308;
@@ -26,10 +26,14 @@ const PERMANENT: u16 = 308;
 pub(super) fn port(session: &Session, peer: IpAddr, state: &State) -> Option<u16> {
     let port = state.redirect?;
     let head = session.req_header();
-    let stays = secure::is_secure(session)
-        || head.raw_path().starts_with(CHALLENGES)
-        || came_secure(head, peer, state);
+    let stays =
+        secure::is_secure(session) || is_challenge(head, state) || came_secure(head, peer, state);
     (!stays).then_some(port)
+}
+
+fn is_challenge(head: &Parts, state: &State) -> bool {
+    let spelled = state.reading.spelling.normalise(head.uri.path());
+    spelled.is_ok_and(|path| path.starts_with(CHALLENGES))
 }
 
 /// Sends it there, on a connection that stays open if the request's body is small.

@@ -16,7 +16,7 @@ use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 use tokio::time::timeout;
 
-use super::{Context, Proxy, cors, lines, secure};
+use super::{Context, Proxy, cors, fail, lines, secure};
 use crate::response::{Asked, Refusal, Written};
 
 /// Most bytes of an unread request body that are read to keep the connection; with more to come
@@ -37,6 +37,8 @@ pub(super) async fn answer(
     // A stream of HTTP/2 has no rest that would be in the way of others.
     let alone = session.req_header().version == Version::HTTP_2;
     if !alone && !drained(session).await {
+        // A body that cannot be read is counted, whatever its request is refused for.
+        fail::spoiled(proxy, session);
         session.set_keepalive(None);
     }
     write(proxy, session, ctx, refusal).await

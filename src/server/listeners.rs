@@ -92,6 +92,7 @@ const fn settings(config: &Server) -> GuardSettings {
         header_timeout: bounds.header_timeout,
         keepalive_timeout: config.keepalive_timeout,
         half_close_timeout: bounds.half_close_timeout,
+        write_timeout: config.write_timeout,
         proxy_protocol: bounds.proxy_protocol,
         h2c: config.h2c,
     }

@@ -13,7 +13,7 @@ mod head;
 
 use fault::Fault;
 use framing::Framing;
-use head::{HeadBounds, Scanner, framing};
+use head::{HeadBounds, Scanner, examine};
 
 use crate::ITERATIONS;
 use crate::text::text;
@@ -93,7 +93,7 @@ fn head_depends_on_bytes_alone() {
         let Ok(Some(end)) = whole else { return };
         let head = &bytes[..end];
         assert!(is_strict(head), "{:?}", shown(head));
-        let agreed = framing(head);
+        let agreed = examine(head);
         let lengths = fields(head, "content-length");
         let codings = fields(head, "transfer-encoding");
         match &agreed {
@@ -108,6 +108,8 @@ fn head_depends_on_bytes_alone() {
                 assert!(lengths.is_empty() && codings.len() == 1, "{:?}", shown(head));
                 assert!(codings[0].eq_ignore_ascii_case("chunked"), "{:?}", shown(head));
             }
+            // Not for its body's sake.
+            Err(Fault::Host | Fault::Target | Fault::Method) => {}
             Err(_) => assert!(!(lengths.is_empty() && codings.is_empty() && is_text(head))),
         }
     });

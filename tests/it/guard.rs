@@ -102,8 +102,11 @@ fn a_trusted_proxy_says_whose_a_connection_is() {
     let from = |own: &str, preamble: &[u8]| owner(&gateway, &app, own, preamble);
     assert_eq!(from("127.0.0.2", text).as_deref(), Some("192.0.2.7"));
     assert_eq!(from("127.0.0.2", &binary).as_deref(), Some("2001:db8::7"));
-    let own = b"PROXY UNKNOWN\r\n";
+    let own = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
     assert_eq!(from("127.0.0.2", own).as_deref(), Some("127.0.0.2"), "the proxy's own question");
+    // Somebody's words are not the proxy's, though it does not say whose they are.
+    let forged = b"PROXY UNKNOWN\r\nGET / HTTP/1.0\r\nx-forwarded-for: 192.0.2.9\r\n\r\n";
+    assert_eq!(from("127.0.0.2", forged).as_deref(), Some("0.0.0.0"));
     assert_eq!(from("127.0.0.2", b""), None, "it has to say so");
     assert_eq!(from("127.0.0.2", b"PROXY TCP4 a b 1 2\r\n"), None);
     assert_eq!(from("127.0.0.3", text), None, "anybody else may not");
@@ -232,6 +235,55 @@ fn a_slow_head_ends_at_its_deadline_and_a_silent_connection_without_a_word() {
         || gateway.metric("sluicegate_requests_malformed_total", &["reason=\"header-timeout\""]);
     assert_eq!(timeouts(), 1.0);
     wait_until("all to be gone", || gateway.metric("sluicegate_connections", &[]) == 0.0);
+}
+
+/// Heads, refusals and redirects have no body whose writing Pingora would bound.
+#[test]
+fn who_takes_nothing_is_given_up_whatever_waits_for_him() {
+    let app = App::answering(|_| {
+        let field = format!("x-large: {}\r\n", "x".repeat(20_000));
+        response("200 OK", &field, b"")
+    });
+    let app_at = app_at(app.address());
+    let gateway = Gateway::start(&format!("write_timeout = \"500ms\"\n{LOCAL}{app_at}"));
+    let requests = b"HEAD / HTTP/1.1\r\nhost: a\r\n\r\n".repeat(2_000);
+    let mut unread = raw::connect(gateway.public());
+    // What does not fit waits until the gateway has closed.
+    let _ = unread.write_all(&requests);
+    wait_until("it to be given up", || {
+        gateway.metric("sluicegate_connections", &[]) == 0.0
+            && gateway.metric("sluicegate_requests_in_flight", &[]) == 0.0
+    });
+    assert!(app.seen().len() < 2_000, "it would have been answered in full");
+}
+
+#[test]
+fn a_client_that_is_gone_is_seen_behind_a_next_request() {
+    let (address, listener) = slow_app();
+    let gateway = guarded("half_close_timeout = \"0s\"", address);
+    let mut stream = raw::connect(gateway.public());
+    stream.write_all(&[REQUEST, b"\r\nGET"].concat()).unwrap();
+    let (mut asked, _) = listener.accept().unwrap();
+    asked.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    assert!(asked.read(&mut [0; 1024]).unwrap() > 0);
+    drop(stream);
+    assert!(matches!(asked.read(&mut [0; 1024]), Ok(0)), "what is under way is given up");
+}
+
+#[test]
+fn an_empty_line_behind_a_request_begins_no_other() {
+    let app = App::start();
+    let gateway = guarded("header_timeout = \"100ms\"\nkeepalive_timeout = \"1s\"", app.address());
+    let mut stream = raw::connect(gateway.public());
+    stream.write_all(&[REQUEST, b"\r\n"].concat()).unwrap();
+    assert!(raw::read_answer(&mut stream).0.starts_with("HTTP/1.1 200"));
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).unwrap();
+    assert_eq!(String::from_utf8(rest).unwrap(), "", "nobody has asked");
+    let malformed = "sluicegate_requests_malformed_total";
+    assert!(
+        !gateway.metrics().contains(malformed) || !gateway.metrics().contains("header-timeout")
+    );
 }
 
 #[test]

@@ -6,10 +6,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::support::redis::{free_port, wait_until};
 
 /// Where the applications are, and what they need.
+/// How long an application may take to end by itself.
+const END_TIMEOUT: Duration = Duration::from_secs(10);
+const LOOK_EVERY: Duration = Duration::from_millis(10);
 const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/applications");
 
 static SERVERS: AtomicUsize = AtomicUsize::new(0);
@@ -106,6 +111,12 @@ impl Server {
     fn end(&mut self) {
         // All of them take this as: at once, and with your workers.
         let _ = Command::new("kill").args(["-s", "INT", &self.child.id().to_string()]).status();
+        // But one that serves a call without end may wait for it.
+        let deadline = Instant::now() + END_TIMEOUT;
+        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < deadline {
+            thread::sleep(LOOK_EVERY);
+        }
+        let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
