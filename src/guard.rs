@@ -8,8 +8,8 @@
 
 mod connections;
 mod fault;
-mod framing;
-mod head;
+pub mod framing;
+pub mod head;
 mod linger;
 mod preamble;
 mod stream;

@@ -6,7 +6,7 @@ pub mod reading;
 
 use std::borrow::Cow;
 
-use http::header::{COOKIE, HOST, HeaderMap, ORIGIN};
+use http::header::{CONTENT_LENGTH, COOKIE, HOST, HeaderMap, ORIGIN};
 use http::request::Parts;
 use http::{HeaderName, Method};
 
@@ -114,4 +114,19 @@ impl<'a> RequestView<'a> {
             && self.headers.contains_key(ORIGIN)
             && self.headers.contains_key(REQUESTED)
     }
+}
+
+/// The length of a body, if the head of its request tells it in the one form that a [`Reading`]
+/// leaves.
+pub fn content_length(headers: &HeaderMap) -> Option<u64> {
+    one_number(headers, CONTENT_LENGTH.as_str())
+}
+
+/// The number that a header says, if it says so once and clearly; the largest where it is larger.
+pub fn one_number(headers: &HeaderMap, name: &str) -> Option<u64> {
+    let mut lines = headers.get_all(name).iter();
+    let line = lines.next().filter(|_| lines.next().is_none())?;
+    let text = line.to_str().ok()?.trim();
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then(|| text.parse().unwrap_or(u64::MAX))
 }

@@ -1,5 +1,8 @@
 //! What is wrong with a message that no rule gets to see, and the answer to it.
 
+use http::StatusCode;
+use serde_json::json;
+
 /// Why a message is not taken. Each is answered once, and the connection closed: where a message
 /// ends that cannot be read nobody knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,29 +50,6 @@ pub enum Fault {
 // === impl Fault ===
 
 impl Fault {
-    /// Every fault, for the series.
-    pub const ALL: [Self; 19] = [
-        Self::HeaderTimeout,
-        Self::HeaderSize,
-        Self::HeaderCount,
-        Self::TargetSize,
-        Self::Incomplete,
-        Self::RequestLine,
-        Self::Version,
-        Self::HeaderName,
-        Self::Folded,
-        Self::BareLf,
-        Self::BareCr,
-        Self::Control,
-        Self::ContentLength,
-        Self::TransferEncoding,
-        Self::TwoLengths,
-        Self::Host,
-        Self::Target,
-        Self::Method,
-        Self::Chunk,
-    ];
-
     /// The word of a metric.
     pub const fn word(self) -> &'static str {
         match self {
@@ -95,50 +75,73 @@ impl Fault {
         }
     }
 
-    const fn status(self) -> (&'static str, &'static str) {
+    const fn status(self) -> StatusCode {
         match self {
-            Self::HeaderTimeout => ("408 Request Timeout", "The head did not come in time."),
-            Self::HeaderSize => {
-                ("431 Request Header Fields Too Large", "The header fields are too large.")
-            }
-            Self::HeaderCount => {
-                ("431 Request Header Fields Too Large", "There are too many header fields.")
-            }
-            Self::TargetSize => ("414 URI Too Long", "The request target is too long."),
-            Self::Incomplete => ("400 Bad Request", "The head is not complete."),
-            Self::RequestLine => ("400 Bad Request", "The request line is malformed."),
-            Self::Version => ("400 Bad Request", "The version is neither HTTP/1.0 nor HTTP/1.1."),
-            Self::HeaderName => ("400 Bad Request", "A header field has a malformed name."),
-            Self::Folded => ("400 Bad Request", "A header field is folded over two lines."),
-            Self::BareLf => ("400 Bad Request", "A line ends in LF without CR."),
-            Self::BareCr => ("400 Bad Request", "A CR stands without LF."),
-            Self::Control => ("400 Bad Request", "The head has a control byte."),
-            Self::ContentLength => ("400 Bad Request", "Content-Length is not one number."),
-            Self::TransferEncoding => {
-                ("400 Bad Request", "Transfer-Encoding is not `chunked` alone.")
-            }
-            Self::TwoLengths => {
-                ("400 Bad Request", "There are both Content-Length and Transfer-Encoding.")
-            }
-            Self::Host => ("400 Bad Request", "The request names more than one host."),
-            Self::Target => ("400 Bad Request", "The request target is not a path."),
-            Self::Method => ("405 Method Not Allowed", "There are no tunnels here."),
-            Self::Chunk => ("400 Bad Request", "The chunks of the body are malformed."),
+            Self::HeaderTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::HeaderSize | Self::HeaderCount => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::TargetSize => StatusCode::URI_TOO_LONG,
+            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            _ => StatusCode::BAD_REQUEST,
+        }
+    }
+
+    const fn detail(self) -> &'static str {
+        match self {
+            Self::HeaderTimeout => "The head did not come in time.",
+            Self::HeaderSize => "The header fields are too large.",
+            Self::HeaderCount => "There are too many header fields.",
+            Self::TargetSize => "The request target is too long.",
+            Self::Incomplete => "The head is not complete.",
+            Self::RequestLine => "The request line is malformed.",
+            Self::Version => "The version is neither HTTP/1.0 nor HTTP/1.1.",
+            Self::HeaderName => "A header field has a malformed name.",
+            Self::Folded => "A header field is folded over two lines.",
+            Self::BareLf => "A line ends in LF without CR.",
+            Self::BareCr => "A CR stands without LF.",
+            Self::Control => "The head has a control byte.",
+            Self::ContentLength => "Content-Length is not one number.",
+            Self::TransferEncoding => "Transfer-Encoding is not `chunked` alone.",
+            Self::TwoLengths => "There are both Content-Length and Transfer-Encoding.",
+            Self::Host => "The request names more than one host.",
+            Self::Target => "The request target is not a path.",
+            Self::Method => "There are no tunnels here.",
+            Self::Chunk => "The chunks of the body are malformed.",
         }
     }
 
     /// The whole answer: small, fixed, and with nothing of the request in it.
     pub fn answer(self) -> String {
-        let (line, detail) = self.status();
-        let (code, title) = line.split_once(' ').unwrap_or((line, line));
+        let status = self.status();
         let body = format!(
-            "{{\"type\":\"about:blank\",\"title\":\"{title}\",\"status\":{code},\
-             \"detail\":\"{detail}\"}}"
+            "{}\n",
+            json!({
+                "type": "about:blank",
+                "title": status.canonical_reason(),
+                "status": status.as_u16(),
+                "detail": self.detail(),
+            })
         );
         format!(
-            "HTTP/1.1 {line}\r\nContent-Type: application/problem+json\r\n\
+            "HTTP/1.1 {status}\r\nContent-Type: application/problem+json\r\n\
              Content-Length: {}\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n{body}",
             body.len()
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_whole_and_says_how_long_it_is() {
+        let answer = Fault::TransferEncoding.answer();
+        assert_eq!(
+            answer,
+            "HTTP/1.1 400 Bad Request\r\nContent-Type: application/problem+json\r\n\
+             Content-Length: 111\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n\
+             {\"type\":\"about:blank\",\"title\":\"Bad Request\",\"status\":400,\
+             \"detail\":\"Transfer-Encoding is not `chunked` alone.\"}\n"
+        );
     }
 }

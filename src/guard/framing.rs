@@ -2,7 +2,7 @@
 //! digits alone, CRLF and nothing that looks like it.
 
 use super::fault::Fault;
-use super::head::is_token;
+use crate::request::reading::is_token;
 
 /// Longest line of a chunk's size, with its extensions.
 const SIZE_LINE_MAX: usize = 256;
@@ -13,7 +13,7 @@ const DIGITS_MAX: usize = 15;
 
 /// What is still to come of a body.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Framing {
+pub enum Framing {
     /// So many bytes.
     Length(u64),
     /// Chunks.
@@ -29,39 +29,53 @@ pub(super) enum Framing {
 
 /// Where the next byte of a chunked body stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum At {
+pub enum At {
+    /// In the size of a chunk.
     Size,
+    /// In what may follow the size.
     Extension,
+    /// At the end of that line.
     SizeLf,
+    /// In the chunk.
     Data,
+    /// At the CR behind it.
     DataCr,
+    /// At the LF behind it.
     DataLf,
+    /// At the beginning of a trailer field, or of the last line.
     TrailerStart,
+    /// In its name.
     TrailerName,
+    /// In its value.
     TrailerValue,
+    /// At its end.
     TrailerLf,
+    /// At the end of the last line.
     EndLf,
+    /// Behind the body.
     Done,
 }
 
 // === impl Framing ===
 
 impl Framing {
-    pub(super) const fn length(bytes: u64) -> Self {
+    /// So many bytes.
+    pub const fn length(bytes: u64) -> Self {
         Self::Length(bytes)
     }
 
-    pub(super) const fn chunked() -> Self {
+    /// Chunks, from the first.
+    pub const fn chunked() -> Self {
         Self::Chunked { at: At::Size, line: 0, left: 0 }
     }
 
     /// Whether the body has been read to its end.
-    pub(super) const fn is_done(&self) -> bool {
+    pub const fn is_done(&self) -> bool {
         matches!(self, Self::Length(0) | Self::Chunked { at: At::Done, .. })
     }
 
     /// Reads on: how many of these bytes belong to the body.
-    pub(super) fn advance(&mut self, bytes: &[u8]) -> Result<usize, Fault> {
+    pub fn advance(&mut self, bytes: &[u8]) -> Result<usize, Fault> {
         match self {
             Self::Length(left) => {
                 let taken = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());

@@ -10,6 +10,7 @@ use http::uri::PathAndQuery;
 
 use super::fault::Fault;
 use super::framing::{Framing, is_field_byte};
+use crate::request::reading::{agreed_length, is_token};
 
 /// Empty lines before a request line that are skipped (RFC 9112, section 2.2: at least one).
 const EMPTY_LINES_MAX: u8 = 2;
@@ -31,7 +32,7 @@ pub struct HeadBounds {
 
 /// Reads a head as its bytes come.
 #[derive(Debug)]
-pub(super) struct Scanner {
+pub struct Scanner {
     bounds: HeadBounds,
     at: At,
     bytes: usize,
@@ -59,12 +60,13 @@ enum At {
 // === impl Scanner ===
 
 impl Scanner {
-    pub(super) const fn new(bounds: HeadBounds) -> Self {
+    /// A reader of the next head.
+    pub const fn new(bounds: HeadBounds) -> Self {
         Self { bounds, at: At::Start, bytes: 0, part: 0, fields: 0, empty_lines: 0 }
     }
 
     /// Reads on: how many of these bytes belong to the head, if it ends among them.
-    pub(super) fn scan(&mut self, bytes: &[u8]) -> Result<Option<usize>, Fault> {
+    pub fn scan(&mut self, bytes: &[u8]) -> Result<Option<usize>, Fault> {
         for (at, byte) in bytes.iter().enumerate() {
             if self.take(*byte)? {
                 return Ok(Some(at + 1));
@@ -141,18 +143,16 @@ impl Scanner {
 
 /// Looks at a head that a scanner has read as a whole: how the body is delimited, if the request is
 /// one that Pingora would not refuse before anybody has heard of it.
-pub(super) fn examine(head: &[u8]) -> Result<Framing, Fault> {
+pub fn examine(head: &[u8]) -> Result<Framing, Fault> {
     let mut lines = head.split(|byte| *byte == b'\n').skip_while(|line| *line == b"\r");
     let mut words = lines.next().unwrap_or_default().split(|byte| *byte == b' ');
     let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
     if method.eq_ignore_ascii_case(b"CONNECT") {
         return Err(Fault::Method);
     }
-    let mut hosts = lines.filter_map(|line| {
-        let (name, value) = line.split_at_checked(line.iter().position(|byte| *byte == b':')?)?;
-        name.eq_ignore_ascii_case(b"host").then(|| value[1..].trim_ascii())
-    });
-    let host = hosts.next();
+    let fields = lines.filter_map(field);
+    let mut hosts = fields.filter(|(name, _)| name.eq_ignore_ascii_case(b"host"));
+    let host = hosts.next().map(|(_, value)| value);
     if hosts.next().is_some() {
         return Err(Fault::Host);
     }
@@ -169,21 +169,12 @@ pub(super) fn examine(head: &[u8]) -> Result<Framing, Fault> {
 
 /// How the body of the request with this head is delimited.
 fn framing(head: &[u8]) -> Result<Framing, Fault> {
-    let mut length: Option<u64> = None;
-    let mut codings = 0;
     let mut lines = head.split(|byte| *byte == b'\n').skip_while(|line| *line == b"\r");
     let old = lines.next().is_some_and(|line| line.trim_ascii_end().ends_with(b"1.0"));
-    for line in lines {
-        let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
-        let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+    let (mut length, mut codings) = (None, 0);
+    for (name, value) in lines.filter_map(field) {
         if name.eq_ignore_ascii_case(b"content-length") {
-            for each in value.split(|byte| *byte == b',') {
-                let number = number(each.trim_ascii()).ok_or(Fault::ContentLength)?;
-                if length.is_some_and(|before| before != number) {
-                    return Err(Fault::ContentLength);
-                }
-                length = Some(number);
-            }
+            length = agreed_length(length, value).map_err(|_| Fault::ContentLength)?;
         } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
             codings += 1;
             if codings > 1 || !value.eq_ignore_ascii_case(b"chunked") {
@@ -199,17 +190,10 @@ fn framing(head: &[u8]) -> Result<Framing, Fault> {
     }
 }
 
-/// Digits and nothing else; 19 of them always fit.
-fn number(digits: &[u8]) -> Option<u64> {
-    let plain = (1..=19).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit);
-    std::str::from_utf8(digits).ok().filter(|_| plain)?.parse().ok()
-}
-
-/// The bytes of methods and of names of header fields (RFC 9110, section 5.6.2).
-pub(super) const fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(byte, b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+')
-        || matches!(byte, b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~')
+/// Name and value of a line.
+fn field(line: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (name, value) = line.split_at_checked(line.iter().position(|byte| *byte == b':')?)?;
+    Some((name, value[1..].trim_ascii()))
 }
 
 #[cfg(test)]
@@ -333,5 +317,9 @@ mod tests {
         assert_eq!(framed("1.0", "Transfer-Encoding: chunked"), Err(Fault::TransferEncoding));
         let both = "Transfer-Encoding: chunked\r\nContent-Length: 5";
         assert_eq!(framed("1.1", both), Err(Fault::TwoLengths));
+        assert_eq!(framed("1.0", both), Err(Fault::TwoLengths));
+        // Of two faults the first is said.
+        let unlike = "Transfer-Encoding: gzip\r\nContent-Length: five";
+        assert_eq!(framed("1.1", unlike), Err(Fault::TransferEncoding));
     }
 }

@@ -6,13 +6,12 @@ use std::sync::Arc;
 use http::StatusCode;
 use http::request::Parts;
 
-use super::intake::announces_more;
 use super::tab::Tab;
 use super::{Context, NO_ROUTE, Proxy, forward};
 use crate::client::Client;
 use crate::identity::Connection;
 use crate::limit::{Clock, SystemClock, Timestamp, Verdict};
-use crate::request::RequestView;
+use crate::request::{RequestView, content_length};
 use crate::response::Refusal;
 use crate::rules::{Asked, Demand, Enforcement};
 
@@ -41,7 +40,7 @@ pub(super) async fn admit(
         return Some(Refusal::plain(StatusCode::FORBIDDEN, "This address is not let in."));
     }
     ctx.route = ctx.state.routes.find(&view).cloned();
-    if announces_more(head, ctx.body_most(proxy)) {
+    if content_length(view.headers()).is_some_and(|length| length > ctx.body_most(proxy)) {
         ctx.client = Some(client);
         return Some(Refusal::plain(StatusCode::PAYLOAD_TOO_LARGE, TOO_LARGE));
     }

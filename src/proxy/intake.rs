@@ -1,7 +1,5 @@
 //! How much of a request's body is taken, and how slowly.
 
-use http::header::CONTENT_LENGTH;
-use http::request::Parts;
 use pingora_error::{Error, ErrorType, Result};
 
 use crate::limit::Micros;
@@ -32,14 +30,6 @@ impl Intake {
         }
         Ok(())
     }
-}
-
-/// Whether a request says beforehand that its body is larger than `most`.
-pub(super) fn announces_more(head: &Parts, most: u64) -> bool {
-    let length = head.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
-    // Several equal numbers are one; what is no number has been refused before.
-    let first = length.and_then(|length| length.split(',').next());
-    first.and_then(|length| length.trim().parse().ok()).is_some_and(|bytes: u64| bytes > most)
 }
 
 fn refuse(status: u16, why: &'static str) -> Result<()> {

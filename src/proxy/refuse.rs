@@ -17,6 +17,7 @@ use pingora_proxy::Session;
 use tokio::time::timeout;
 
 use super::{Context, Proxy, cors, fail, lines, secure};
+use crate::request::content_length;
 use crate::response::{Asked, Refusal, Written};
 
 /// Most bytes of an unread request body that are read to keep the connection; with more to come
@@ -116,8 +117,8 @@ pub(super) async fn drained(session: &mut Session) -> bool {
         return true;
     }
     let headers = &session.req_header().headers;
-    let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    if headers.contains_key(EXPECT) || length.is_some_and(|length: usize| length > DRAIN_MAX) {
+    let long = content_length(headers).is_some_and(|length| length > DRAIN_MAX as u64);
+    if headers.contains_key(EXPECT) || long {
         return false;
     }
     timeout(DRAIN_TIMEOUT, read_up_to_max(session)).await.unwrap_or(false)

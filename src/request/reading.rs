@@ -24,6 +24,8 @@ pub use authority::{bare_host, is_plain_target};
 /// Headers by which some frameworks take a request for one with another method.
 const METHOD_OVERRIDES: [&str; 3] =
     ["x-http-method", "x-http-method-override", "x-method-override"];
+/// Digits of a length: as many as always fit.
+const LENGTH_DIGITS_MAX: usize = 19;
 const CONTINUE: &[u8] = b"100-continue";
 
 /// How requests are read.
@@ -151,24 +153,37 @@ fn is_method_override(name: &str) -> bool {
 /// The length of the body that all `Content-Length` of a request agree on. Where there is also a
 /// `Transfer-Encoding` readers do not.
 fn length(headers: &HeaderMap) -> Result<Option<u64>, Malformed> {
-    let mut agreed = None;
-    for line in headers.get_all(CONTENT_LENGTH) {
-        for value in line.as_bytes().split(|byte| *byte == b',') {
-            let length = number(value.trim_ascii()).ok_or(Malformed::Length)?;
-            if *agreed.get_or_insert(length) != length {
-                return Err(Malformed::Length);
-            }
-        }
-    }
+    let mut lines = headers.get_all(CONTENT_LENGTH).iter();
+    let agreed = lines.try_fold(None, |agreed, line| agreed_length(agreed, line.as_bytes()))?;
     if agreed.is_some() && headers.contains_key(TRANSFER_ENCODING) {
         return Err(Malformed::Length);
     }
     Ok(agreed)
 }
 
+/// What a further `Content-Length`, one number or a list of them, and those before it all say.
+pub fn agreed_length(mut agreed: Option<u64>, line: &[u8]) -> Result<Option<u64>, Malformed> {
+    for value in line.split(|byte| *byte == b',') {
+        let length = number(value.trim_ascii()).ok_or(Malformed::Length)?;
+        if *agreed.get_or_insert(length) != length {
+            return Err(Malformed::Length);
+        }
+    }
+    Ok(agreed)
+}
+
+/// Digits and nothing else; so many of them always fit.
 fn number(digits: &[u8]) -> Option<u64> {
-    let all = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
-    std::str::from_utf8(digits).ok().filter(|_| all)?.parse().ok()
+    let plain = (1..=LENGTH_DIGITS_MAX).contains(&digits.len());
+    let plain = plain && digits.iter().all(u8::is_ascii_digit);
+    std::str::from_utf8(digits).ok().filter(|_| plain)?.parse().ok()
+}
+
+/// The bytes of methods and of names of header fields (RFC 9110, section 5.6.2).
+pub const fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(byte, b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+')
+        || matches!(byte, b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~')
 }
 
 /// Whether one line says just that length.

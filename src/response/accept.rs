@@ -1,6 +1,7 @@
 //! Which body a client likes best: `Accept` of RFC 9110, section 12.5.1.
 
 use crate::body::Media;
+use crate::request::reading::is_token;
 
 /// Most media ranges that are looked at; browsers send about eight.
 const RANGES_MAX: usize = 32;
@@ -62,8 +63,9 @@ impl<'a> Range<'a> {
     fn parse(text: &'a str) -> Option<Self> {
         let mut parts = split(text, ';');
         let (kind, subtype) = parts.next()?.split_once('/')?;
+        let is_whole = |text: &str| !text.is_empty() && text.bytes().all(is_token);
         // `*/html` names nothing.
-        if !is_token(kind) || !is_token(subtype) || (kind == "*" && subtype != "*") {
+        if !is_whole(kind) || !is_whole(subtype) || (kind == "*" && subtype != "*") {
             return None;
         }
         let mut range = Self { kind, subtype, charset: false, quality: BEST };
@@ -110,9 +112,4 @@ fn thousandths(text: &str) -> Option<u16> {
     };
     let fraction: u16 = format!("{fraction:0<3}").parse().ok()?;
     Some(whole + fraction).filter(|quality| *quality <= BEST)
-}
-
-fn is_token(text: &str) -> bool {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    !text.is_empty() && text.bytes().all(allowed)
 }

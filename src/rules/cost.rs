@@ -2,11 +2,11 @@
 //! when it is over.
 
 use http::HeaderMap;
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::header::TRANSFER_ENCODING;
 
 use crate::client::Client;
 use crate::limit::quota::UNITS_MAX;
-use crate::request::RequestView;
+use crate::request::{RequestView, content_length, one_number};
 
 /// How a rule prices requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,7 +97,7 @@ impl Pricing {
 
 /// The units that a header says, if it says so once and clearly.
 fn units(headers: &HeaderMap, name: &str) -> Option<u64> {
-    number(headers, name).map(|units| units.min(UNITS_MAX))
+    one_number(headers, name).map(|units| units.min(UNITS_MAX))
 }
 
 /// The length of the body, if the header of the request tells it.
@@ -105,13 +105,5 @@ fn length(headers: &HeaderMap) -> Option<u64> {
     if headers.contains_key(TRANSFER_ENCODING) {
         return None;
     }
-    number(headers, CONTENT_LENGTH.as_str())
-}
-
-fn number(headers: &HeaderMap, name: &str) -> Option<u64> {
-    let mut lines = headers.get_all(name).iter();
-    let line = lines.next().filter(|_| lines.next().is_none())?;
-    let text = line.to_str().ok()?.trim();
-    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    digits.then(|| text.parse().unwrap_or(u64::MAX))
+    content_length(headers)
 }

@@ -1,19 +1,9 @@
 //! The head of a request and the end of its body: read strictly, and the same however the bytes come.
-//!
-//! The guard shows its readers to nobody, so their own source is taken in here.
 
-#[expect(dead_code, unreachable_pub, reason = "the answers to faults are not asked for here")]
-#[path = "../../src/guard/fault.rs"]
-mod fault;
-#[path = "../../src/guard/framing.rs"]
-mod framing;
-#[expect(unreachable_pub, reason = "in the library it is reached")]
-#[path = "../../src/guard/head.rs"]
-mod head;
-
-use fault::Fault;
-use framing::Framing;
-use head::{HeadBounds, Scanner, examine};
+use sluicegate::guard::Fault;
+use sluicegate::guard::framing::Framing;
+use sluicegate::guard::head::{HeadBounds, Scanner, examine};
+use sluicegate::request::reading::is_token;
 
 use crate::ITERATIONS;
 use crate::text::text;
@@ -171,7 +161,7 @@ fn is_strict(head: &[u8]) -> bool {
     let text = text.trim_start_matches("\r\n");
     let mut lines = text.split("\r\n");
     let words: Vec<&str> = lines.next().unwrap_or_default().split(' ').collect();
-    let token = |name: &str| !name.is_empty() && name.bytes().all(head::is_token);
+    let token = |name: &str| !name.is_empty() && name.bytes().all(is_token);
     let fields: Vec<&str> = lines.collect();
     words.len() == 3
         && token(words[0])
@@ -232,7 +222,7 @@ fn end_of_chunks(bytes: &[u8]) -> Option<usize> {
             return Some(at);
         }
         let (name, _) = field.split_once(':')?;
-        if name.is_empty() || !name.bytes().all(head::is_token) {
+        if name.is_empty() || !name.bytes().all(is_token) {
             return None;
         }
     }

@@ -7,7 +7,7 @@ use http::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCO
 use http::request::Parts;
 use http::{Method, Version};
 
-use super::{Changes, Malformed};
+use super::{Changes, Malformed, is_token};
 
 /// Most headers that `Connection` may name: Pingora refuses more than these in the middle of a
 /// request.
@@ -52,13 +52,6 @@ fn named(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
     let lines = headers.get_all(CONNECTION).iter().map(HeaderValue::as_bytes);
     let names = lines.flat_map(|line| line.split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
     names.filter(|name| !name.is_empty())
-}
-
-/// The characters of a token (RFC 9110, section 5.6.2).
-const fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(byte, b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+')
-        || matches!(byte, b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~')
 }
 
 /// Leaves the upgrade to a WebSocket and takes off every other. `length` is that of the body.
