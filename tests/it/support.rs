@@ -6,6 +6,7 @@ pub(crate) mod fault_proxy;
 pub(crate) mod gateway;
 pub(crate) mod http2;
 pub(crate) mod load;
+pub(crate) mod nginx;
 pub(crate) mod policies;
 pub(crate) mod raw;
 pub(crate) mod redis;

@@ -1,31 +1,19 @@
-//! nginx, as Debian packages it: files, and what it does to them on the way.
+//! nginx: files, and what it does to them on the way.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::SocketAddr;
-use std::process::Command;
 
 use reqwest::Method;
 
 use super::server::{Server, folder, free_address};
 use super::wire::Wire;
 use super::{Answer, LARGE, Pair, noise, sum};
+use crate::support::nginx;
 
-/// Everything that nginx needs, below the folder it is started with and as the user it is started by.
-const CONFIG: &str = r#"
-daemon off;
-user USER;
-pid nginx.pid;
-error_log stderr;
-worker_processes 1;
-events {}
-http {
+/// What it does with files, and what it says of connections.
+const HTTP: &str = r#"
     access_log off;
-    client_body_temp_path client;
-    proxy_temp_path proxy;
-    fastcgi_temp_path fastcgi;
-    scgi_temp_path scgi;
-    uwsgi_temp_path uwsgi;
     types { text/plain txt; text/html html; }
     server {
         listen ADDRESS;
@@ -40,7 +28,6 @@ http {
         location = /last { keepalive_requests 1; return 200 "$connection"; }
         location /kept/ { MORE }
     }
-}
 "#;
 
 fn nginx(more: &str) -> Server {
@@ -53,27 +40,8 @@ fn nginx(more: &str) -> Server {
     write("words.txt", "some words and some more\n".repeat(20_000).as_bytes());
     write("gr\u{fc}n & blau.html", b"<p>colours</p>");
     let address = free_address();
-    let text = CONFIG
-        .replace("ADDRESS", &address.to_string())
-        .replace("USER", &user())
-        .replace("MORE", more);
-    fs::write(folder.join("nginx.conf"), text).unwrap();
-    // Debian keeps it where not every user's shell looks.
-    let path = format!("{}:/usr/sbin", std::env::var("PATH").unwrap_or_default());
-    let mut command = Command::new("nginx");
-    command
-        .env("PATH", path)
-        .args(["-e", "stderr", "-c"])
-        .arg(folder.join("nginx.conf"))
-        .arg("-p")
-        .arg(&folder);
+    let command = nginx::command(&folder, address, &HTTP.replace("MORE", more));
     Server::start(command, address, folder)
-}
-
-/// Who runs the tests: started by root, nginx would give its files to somebody else.
-fn user() -> String {
-    let name = Command::new("id").arg("-un").output().expect("id runs");
-    String::from_utf8(name.stdout).expect("a name").trim().to_owned()
 }
 
 #[test]

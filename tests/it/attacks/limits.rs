@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 
 use super::framing::gateway;
-use super::recorder::{End, Recorder};
+use super::recorder::{End, Recorder, tunnel};
 use crate::support::gateway::{Gateway, app_at};
 use crate::support::raw;
 use crate::support::redis::wait_until;
@@ -191,12 +191,7 @@ fn c37_who_is_denied_is_not_told_to_go_on() {
 fn c36_what_goes_through_an_upgrade_is_no_body() {
     let app = Recorder::start();
     let gateway = gateway(&app, "max_body = \"100KiB\"\n");
-    let mut stream = raw::connect(gateway.public());
-    let upgrade = "GET /switch HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-                   Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AQIDBAUGBwgJCgsMDQ4PEA==\r\n\r\n";
-    stream.write_all(upgrade.as_bytes()).expect("it is read");
-    let (head, _) = raw::read_answer(&mut stream);
-    assert!(head.starts_with("HTTP/1.1 101"), "{head}");
+    let mut stream = tunnel(gateway.public());
     let sent = stream.write_all(&vec![b'f'; 300 * KIB]);
     let _ = stream.shutdown(Shutdown::Write);
     read_to_the_end(&mut stream);

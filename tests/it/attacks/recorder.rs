@@ -11,6 +11,8 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::support::raw;
+
 /// Longest line that it reads: the gateway's own limits are far below.
 const LINE_MAX: u64 = 256 * 1024;
 const EARLY: &str = "/early";
@@ -307,4 +309,16 @@ fn is_token(word: &str) -> bool {
 
 fn is_number(digits: &str, radix: u32) -> bool {
     !digits.is_empty() && digits.len() <= 16 && digits.chars().all(|digit| digit.is_digit(radix))
+}
+
+/// A connection through the gateway to an application like this one, which both have agreed to
+/// upgrade.
+pub(super) fn tunnel(gateway: SocketAddr) -> TcpStream {
+    let mut stream = raw::connect(gateway);
+    let upgrade = "GET /switch HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                   Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AQIDBAUGBwgJCgsMDQ4PEA==\r\n\r\n";
+    stream.write_all(upgrade.as_bytes()).expect("it is read");
+    let (head, _) = raw::read_answer(&mut stream);
+    assert!(head.starts_with("HTTP/1.1 101"), "{head}");
+    stream
 }

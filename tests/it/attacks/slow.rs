@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
 use super::framing::gateway;
-use super::recorder::Recorder;
+use super::recorder::{Recorder, tunnel};
 use crate::support::gateway::Gateway;
 use crate::support::raw;
 use crate::support::redis::wait_until;
@@ -228,12 +228,7 @@ fn c14_who_says_nothing_is_closed_in_time() {
 fn c14_an_upgrade_that_both_have_agreed_to_may_be_quiet() {
     let app = Recorder::start();
     let gateway = gateway(&app, &server(DEADLINE));
-    let mut stream = raw::connect(gateway.public());
-    let upgrade = "GET /switch HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-                   Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AQIDBAUGBwgJCgsMDQ4PEA==\r\n\r\n";
-    stream.write_all(upgrade.as_bytes()).expect("it is read");
-    let (head, _) = raw::read_answer(&mut stream);
-    assert!(head.starts_with("HTTP/1.1 101"), "{head}");
+    let mut stream = tunnel(gateway.public());
     let began = Instant::now();
     stream.set_read_timeout(Some(Duration::from_secs(1))).expect("a valid timeout");
     // A byte a second, for longer than bodies may be slow.

@@ -1,16 +1,16 @@
 //! Logs of real servers.
 
-use std::fs::{self, File};
-use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
+use std::fs;
 
 use serde_json::{Value, json};
 
 use super::{Scene, essence, policy};
+use crate::applications::server::{Server, folder, free_address};
 use crate::support::app::App;
 use crate::support::gateway::{Gateway, app_at};
+use crate::support::nginx;
 use crate::support::raw::exchange;
-use crate::support::redis::{free_port, wait_for_listener, wait_until};
+use crate::support::redis::wait_until;
 
 const LIMITS: &str = "
 [policies.per-ip]
@@ -29,14 +29,7 @@ policies = [\"paths\"]
 ";
 
 /// nginx that logs everything twice, as the documentation shows it.
-const NGINX: &str = r#"
-daemon off;
-user USER;
-pid nginx.pid;
-error_log stderr;
-worker_processes 1;
-events {}
-http {
+const HTTP: &str = r#"
     log_format sluicegate escape=json '{"msec":"$msec","remote_addr":"$remote_addr",'
         '"remote_user":"$remote_user","request":"$request","status":"$status",'
         '"http_host":"$http_host","request_time":"$request_time",'
@@ -44,53 +37,15 @@ http {
         '"http_referer":"$http_referer","http_x_forwarded_for":"$http_x_forwarded_for"}';
     access_log combined.log combined;
     access_log sluicegate.log sluicegate;
-    client_body_temp_path client;
-    proxy_temp_path proxy;
-    fastcgi_temp_path fastcgi;
-    scgi_temp_path scgi;
-    uwsgi_temp_path uwsgi;
     server {
         listen ADDRESS;
         location / { return 200 "answer"; }
     }
-}
 "#;
 
-struct Nginx {
-    child: Child,
-    address: SocketAddr,
-}
-
-impl Nginx {
-    fn start(scene: &Scene) -> Self {
-        let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
-        let user = Command::new("id").arg("-un").output().expect("id runs").stdout;
-        let user = String::from_utf8(user).expect("a name");
-        let config = NGINX.replace("ADDRESS", &address.to_string()).replace("USER", user.trim());
-        scene.write("nginx.conf", config);
-        // Debian keeps it where not every user's shell looks.
-        let path = format!("{}:/usr/sbin", std::env::var("PATH").unwrap_or_default());
-        let log = File::create(scene.path("nginx.err")).expect("a log file");
-        let child = Command::new("nginx")
-            .env("PATH", path)
-            .args(["-e", "stderr", "-c"])
-            .arg(scene.path("nginx.conf"))
-            .arg("-p")
-            .arg(&scene.folder)
-            .stdin(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .expect("nginx is needed (`make test` installs it)");
-        wait_for_listener(address);
-        Self { child, address }
-    }
-}
-
-impl Drop for Nginx {
-    fn drop(&mut self) {
-        let _ = Command::new("kill").args(["-s", "QUIT", &self.child.id().to_string()]).status();
-        let _ = self.child.wait();
-    }
+fn nginx() -> Server {
+    let (folder, address) = (folder(), free_address());
+    Server::start(nginx::command(&folder, address, HTTP), address, folder)
 }
 
 /// Request lines and user agents that a log has to escape, or that are none.
@@ -110,17 +65,21 @@ const ASKED: [(&str, &str); 10] = [
 #[test]
 fn both_logs_of_nginx_say_the_same() {
     let scene = Scene::new(LIMITS);
-    let nginx = Nginx::start(&scene);
+    let nginx = nginx();
     for (line, agent) in ASKED {
         let request = format!(
             "{line}\r\nHost: example.org\r\nUser-Agent: {agent}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
         );
-        exchange(nginx.address, request.as_bytes());
+        exchange(nginx.address(), request.as_bytes());
     }
+    let log = |name: &str| nginx.folder().join(name);
     wait_until("nginx to have logged", || {
-        scene.read("sluicegate.log").lines().count() >= ASKED.len()
+        let lines = fs::read_to_string(log("sluicegate.log")).expect("a log");
+        lines.lines().count() >= ASKED.len()
     });
-    drop(nginx);
+    for name in ["combined.log", "sluicegate.log"] {
+        fs::copy(log(name), scene.path(name)).expect("a log");
+    }
     let combined = scene.report(&["combined.log", "--verdicts", "combined.verdicts"]);
     let json = scene.report(&["sluicegate.log", "--verdicts", "json.verdicts"]);
     assert_eq!(combined["files"][0]["format"], "combined");
