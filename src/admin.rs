@@ -11,12 +11,12 @@ use pingora_core::apps::http_app::ServeHttp;
 use pingora_core::protocols::http::ServerSession;
 use serde_json::{Value, json};
 
-use crate::limit::Limit;
-use crate::limiter::Fate;
+use crate::limit::{Limit, Micros};
+use crate::limiter::{Fate, Reason};
 use crate::metering::Delivered;
 use crate::metrics::{LocalReading, MeterReading, PenaltyReading, StoreReading};
 use crate::proxy::Proxy;
-use crate::store::breaker::Position;
+use crate::store::redis::State;
 use crate::telemetry::Logs;
 
 /// The pages of the operator.
@@ -59,16 +59,19 @@ impl Admin {
         let reading = self.proxy.limiter.redis().map(|redis| {
             let status = redis.status();
             StoreReading {
-                up: status.position() == Position::Closed,
-                breaker: status.position().number(),
-                faults: status.faults().map(|(kind, count)| (kind.name(), count)).collect(),
+                up: status.state == State::Up,
+                breaker: status.breaker().number(),
+                nodes: status.nodes.len(),
+                nodes_up: status.nodes.iter().filter(|node| node.is_up()).count(),
+                faults: redis.faults().map(|(kind, count)| (kind.name(), count)).collect(),
             }
         });
         let local = LocalReading {
             permits: self.permits(),
             entries: self.proxy.limiter.local_entries(),
             instances: self.proxy.limiter.instances(),
-            settled: Fate::ALL.map(|fate| (fate.name(), self.proxy.limiter.settled(fate))),
+            settled: self.settled(Reason::Cost),
+            refunded: self.settled(Reason::Denied),
         };
         let limiter = &self.proxy.limiter;
         let penalties = PenaltyReading { bans: limiter.bans(), dropped: limiter.denials_dropped() };
@@ -84,6 +87,10 @@ impl Admin {
                 &self.meters(),
             ),
         }
+    }
+
+    fn settled(&self, reason: Reason) -> [(&'static str, u64); 3] {
+        Fate::ALL.map(|fate| (fate.name(), self.proxy.limiter.settled(reason, fate)))
     }
 
     /// What is held of each policy that takes permits, also where that is nothing.
@@ -133,15 +140,26 @@ impl Admin {
     fn store(&self) -> Value {
         let Some(redis) = self.proxy.limiter.redis() else { return json!({"kind": "local"}) };
         let status = redis.status();
-        let up = status.position() == Position::Closed;
-        let latency = up.then(|| status.latency().get() as f64 / 1e6);
-        json!({
+        let seconds = |latency: Micros| latency.get() as f64 / 1e6;
+        // Where the configuration says where Redis is, there is nothing to tell of nodes.
+        let nodes = status.nodes.iter().filter_map(|node| {
+            let state = if node.is_up() { State::Up } else { State::Away };
+            let latency = node.is_up().then(|| seconds(node.latency));
+            let (address, state) = (node.name.as_ref()?, state.name());
+            Some(json!({ "address": address, "state": state, "latency_seconds": latency }))
+        });
+        let nodes: Vec<Value> = nodes.collect();
+        let mut report = json!({
             "kind": "redis",
-            "state": if up { "up" } else { "away" },
-            "breaker": status.position().name(),
-            "latency_seconds": latency,
+            "state": status.state.name(),
+            "breaker": status.breaker().name(),
+            "latency_seconds": status.latency().map(seconds),
             "instances": self.proxy.limiter.instances(),
-        })
+        });
+        if !nodes.is_empty() {
+            report["nodes"] = nodes.into();
+        }
+        report
     }
 }
 

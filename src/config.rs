@@ -16,6 +16,7 @@ mod sections;
 mod server_bounds;
 mod size;
 mod tls;
+mod topology;
 mod value;
 
 use std::fmt;
@@ -40,6 +41,7 @@ pub use meter::{Metered, Push};
 pub use secret::Secret;
 pub use server_bounds::ServerBounds;
 pub use tls::{ClientCertificate, Pem, Tls, UpstreamTls};
+pub use topology::{Sentinel, Topology};
 pub use value::spell_duration;
 
 use diagnostic::{Mistake, Source};
@@ -189,9 +191,11 @@ pub struct IdentitySettings {
 pub struct Store {
     /// Shared or not.
     pub kind: StoreKind,
-    /// Where Redis listens, and the password.
+    /// Where Redis listens, and the password. With Sentinels its host is the master's name.
     pub url: Secret,
-    /// Certificates, where `url` asks for TLS.
+    /// Which servers there are, and who says where they are.
+    pub topology: Topology,
+    /// Certificates, where `url` or the Sentinels ask for TLS.
     pub tls: Tls,
     /// The longest wait of a decision.
     pub timeout: Duration,

@@ -20,7 +20,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::limit::{Clock, Micros, Timestamp};
 use crate::metering::Delivered;
 use crate::proxy::Proxy;
-use crate::store::redis::{Closed, Fault, FaultKind, RedisStore, Standing};
+use crate::store::redis::{Closed, Fault, RedisStore, Standing};
 use crate::upstream::Upstream;
 
 pub use post::document;
@@ -101,12 +101,8 @@ impl Delivery {
             let state = me.proxy.state.load_full();
             under_way.retain(|_, task| !task.is_finished());
             for meter in state.meters.all() {
-                let standing = match me.redis.look_at(&meter.name).await {
-                    Ok(standing) => standing,
-                    // The others may have better keys, or Redis is away.
-                    Err(fault) if fault.kind() == FaultKind::ErrorReply => continue,
-                    Err(_) => break,
-                };
+                // The others may have better keys, or be on a server that is there.
+                let Ok(standing) = me.redis.look_at(&meter.name).await else { continue };
                 me.proxy.metering.pending(&meter.name, standing.pending.len());
                 let push = state.pushes.iter().find(|push| push.meter == meter.name);
                 let Some(push) = push.filter(|_| !under_way.contains_key(&meter.name)) else {

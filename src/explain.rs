@@ -22,7 +22,7 @@ use crate::proxy::State;
 use crate::request::RequestView;
 use crate::rules::{Asked, Enforcement};
 use crate::server;
-use crate::store::redis::RedisStore;
+use crate::store::redis::{Fault, RedisStore};
 use report::Report;
 pub(crate) use report::{divided, limit};
 
@@ -60,8 +60,8 @@ enum Store {
 enum Stored {
     /// It was not asked.
     Unasked,
-    /// Each of them, as it stands.
-    Standing(Vec<Standing>),
+    /// Each of them, as it stands, or why that is not known.
+    Standing(Vec<Result<Standing, Fault>>),
     /// Nothing: they stand in the memory of each gateway.
     Elsewhere,
     /// It did not answer.
@@ -140,6 +140,9 @@ async fn explained(config: &Config, described: &Described) -> Result<Explanation
     }
     Ok(report.finish(match stored {
         Stored::Failed(why) => Some(why),
+        Stored::Standing(standings) => {
+            standings.into_iter().find_map(Result::err).map(|fault| fault.to_string())
+        }
         _ => None,
     }))
 }
@@ -199,10 +202,7 @@ impl Store {
             Self::Local => Stored::Elsewhere,
             Self::Away(fault) => Stored::Failed(fault.clone()),
             Self::Redis(_) if checks.is_empty() => Stored::Unasked,
-            Self::Redis(redis) => match redis.inspect(checks).await {
-                Ok(standings) => Stored::Standing(standings),
-                Err(fault) => Stored::Failed(fault.to_string()),
-            },
+            Self::Redis(redis) => Stored::Standing(redis.inspect(checks).await),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! look-ups ([`Asking`]) share. What happens when Redis is away is policy, so it is settled
 //! here and recorded as provenance, never returned as an error.
 
+mod apart;
 mod asking;
 mod holding;
 mod penalties;
@@ -16,7 +17,7 @@ use tokio::time::timeout;
 
 use crate::limit::decision::Outcome;
 use crate::limit::{
-    Check, Clock, Decision, Micros, OnStoreError, Provenance, Settlement, Timestamp, Verdict,
+    Check, Clock, Decision, Key, Micros, OnStoreError, Provenance, Standing, Timestamp, Verdict,
 };
 use crate::store::answers::AnswerCache;
 use crate::store::deny_cache::{DenyCache, Known, Turn};
@@ -27,14 +28,14 @@ use crate::store::script::Answer;
 pub use asking::{Asking, Guard};
 pub use holding::Holding;
 use penalties::Penalties;
-pub use settling::Fate;
 use settling::Settling;
+pub use settling::{Fate, Reason};
 
 /// The decision path over the stores.
 #[derive(Debug)]
 pub struct Limiter<C> {
     shared: Option<Shared>,
-    local: LocalStore,
+    local: Arc<LocalStore>,
     clock: C,
     expected_instances: Option<u64>,
     penalties: Penalties,
@@ -77,7 +78,7 @@ impl<C: Clock> Limiter<C> {
     ) -> Self {
         Self {
             shared,
-            local,
+            local: Arc::new(local),
             clock,
             expected_instances,
             penalties: Penalties::default(),
@@ -126,35 +127,42 @@ impl<C: Clock> Limiter<C> {
         let turns = match shared.turns(checks, &self.clock, began).await {
             Admission::Ask(turns) => turns,
             Admission::Denied(verdict) => return verdict,
-            Admission::InVain => return self.without_store(checks),
+            Admission::InVain => return self.without_store(checks, &all(checks)),
         };
         let sent = self.clock.now();
         // Waiting for somebody else's answer is part of the one timeout.
         let left = shared.left(began, sent);
         if left.is_zero() {
-            return self.without_store(checks);
+            return self.without_store(checks, &all(checks));
         }
-        let (mut verdict, asked) = match shared.redis.decide(checks, left).await {
-            Ok(answer) => (self.learn(shared, checks, answer, sent), true),
-            Err(fault) => (self.without_store(checks), fault.kind() != FaultKind::Away),
+        let keys = || checks.iter().map(|check| check.key.as_str());
+        let verdict = if shared.redis.are_together(keys()) {
+            self.together(shared, checks, left).await
+        } else {
+            self.apart(shared, checks, &shared.redis.groups(keys()), left).await
         };
         drop(turns);
-        verdict.store_time = asked.then(|| self.clock.now().since(sent));
         verdict
     }
 
-    /// Settles a check of which `by` has taken what the receipt says. Nobody waits for it: it may be
-    /// some moments until the next decision meets it.
-    pub fn settle(&self, settlement: Settlement, by: Provenance) {
-        if settlement.adjustment().is_none() {
-            return;
+    /// Decides all checks in one call.
+    async fn together(&self, shared: &Shared, checks: &[Check], left: Duration) -> Verdict {
+        let sent = self.clock.now();
+        let fault = match shared.redis.decide(checks, left).await {
+            Ok(answer) => {
+                let decisions = self.learn(shared, checks, answer, sent).0;
+                let mut verdict = Verdict::new(outcomes(checks, decisions, Provenance::Redis));
+                verdict.store_time = Some(self.clock.now().since(sent));
+                return verdict;
+            }
+            Err(fault) => fault,
+        };
+        let mut verdict = self.without_store(checks, &all(checks));
+        if fault.kind() != FaultKind::Away {
+            verdict.store_time = Some(self.clock.now().since(sent));
+            verdict.unsure = all(checks);
         }
-        if by != Provenance::Redis {
-            return self.settle_here(&settlement, Fate::Local);
-        }
-        if let Err(settlement) = self.settling.send(settlement) {
-            self.settle_without_store(&settlement);
-        }
+        verdict
     }
 
     /// Keeps the shared store connected, if there is one, and carries out what is to be settled
@@ -166,43 +174,15 @@ impl<C: Clock> Limiter<C> {
         }
     }
 
-    async fn keep_settling(&self, shared: &Shared) {
-        loop {
-            let settlements = self.settling.next().await;
-            match shared.redis.settle(&settlements).await {
-                Ok((now, checks, standings)) => {
-                    self.local.learn(&checks, &standings, now);
-                    for settlement in &settlements {
-                        shared.deny_cache.forget(&settlement.check.key);
-                        self.settling.count(Fate::Redis);
-                    }
-                }
-                Err(_) => settlements.iter().for_each(|one| self.settle_without_store(one)),
-            }
-            self.settling.done(settlements.len());
-        }
-    }
-
-    /// Settles in the local store what the shared one has charged.
-    fn settle_without_store(&self, settlement: &Settlement) {
-        let gives_back = settlement.cost < settlement.check.cost;
-        self.settle_here(settlement, if gives_back { Fate::Lost } else { Fate::Local });
-    }
-
-    fn settle_here(&self, settlement: &Settlement, fate: Fate) {
-        self.local.settle(settlement, self.now(), self.instances());
-        self.settling.count(fate);
-    }
-
-    /// How many settlements have ended so.
-    pub fn settled(&self, fate: Fate) -> u64 {
-        self.settling.counted(fate)
-    }
-
     /// The present moment by the clock of the store: Redis' as last met, or without one this
     /// process'.
     pub fn now(&self) -> Timestamp {
         self.shared.as_ref().map_or_else(|| self.clock.now(), |shared| shared.redis.now())
+    }
+
+    /// The same by the clock of the server that has `key`.
+    fn now_of(&self, key: &Key) -> Timestamp {
+        self.shared.as_ref().map_or_else(|| self.clock.now(), |shared| shared.redis.now_of(key))
     }
 
     /// Gateways that share the quotas when each decides by itself.
@@ -221,32 +201,40 @@ impl<C: Clock> Limiter<C> {
         self.local.len()
     }
 
+    /// Decides `checks` in the local store, each by the clock that its state goes by.
     fn locally(&self, checks: &[Check]) -> Vec<Outcome> {
-        let decisions = self.local.decide(checks, self.now(), self.instances());
+        let clock = |check: &Check| self.now_of(&check.key);
+        let decisions = self.local.decide_by(checks, clock, self.instances());
         outcomes(checks, decisions, Provenance::Local)
     }
 
     /// Remembers what the shared store told: its denials, and every state, so that a share is one
-    /// of what is left.
+    /// of what is left. Returns its decisions, and how each check stands since.
     fn learn(
         &self,
         shared: &Shared,
         checks: &[Check],
         mut answer: Answer,
         sent: Timestamp,
-    ) -> Verdict {
+    ) -> (Vec<Decision>, Vec<Standing>) {
         self.local.learn(checks, &answer.standings, answer.now);
         let decisions = answer.decisions.pop().unwrap_or_default();
-        shared.verdict(checks, decisions, sent)
+        for (check, decision) in checks.iter().zip(&decisions) {
+            if check.policy.enforced() && !decision.allowed && check.policy.limit.denies_lastingly()
+            {
+                shared.deny_cache.remember(check, *decision, sent);
+            }
+        }
+        (decisions, answer.standings)
     }
 
-    /// Rule 8: if an enforced policy says `deny`, the request is refused and nothing is charged;
-    /// else all `local` ones are decided together and `allow` ones are left out. Shadow policies
-    /// that say otherwise than `local` keep silent: they never act on a store failure. The outcomes
-    /// stand with the local ones first.
-    fn without_store(&self, checks: &[Check]) -> Verdict {
+    /// Rule 8, for the checks at `places`: if an enforced policy says `deny`, the request is refused
+    /// and nothing is charged; else all `local` ones are decided together and `allow` ones are left
+    /// out. Shadow policies that say otherwise than `local` keep silent: they never act on a store
+    /// failure. The outcomes stand with the local ones first.
+    fn without_store(&self, checks: &[Check], places: &[usize]) -> Verdict {
         let who_say = |what: OnStoreError, enforced_only: bool| {
-            let each = checks.iter().enumerate();
+            let each = places.iter().map(|place| (*place, &checks[*place]));
             each.filter(move |(_, check)| {
                 check.policy.on_store_error == what && (!enforced_only || check.policy.enforced())
             })
@@ -307,21 +295,16 @@ impl Shared {
             may_wait = false;
         }
     }
-
-    fn verdict(&self, checks: &[Check], decisions: Vec<Decision>, sent: Timestamp) -> Verdict {
-        for (check, decision) in checks.iter().zip(&decisions) {
-            if check.policy.enforced() && !decision.allowed && check.policy.limit.denies_lastingly()
-            {
-                self.deny_cache.remember(check, *decision, sent);
-            }
-        }
-        Verdict::new(outcomes(checks, decisions, Provenance::Redis))
-    }
 }
 
 fn outcomes(checks: &[Check], decisions: Vec<Decision>, provenance: Provenance) -> Vec<Outcome> {
     let each = checks.iter().zip(decisions).enumerate();
     each.map(|(place, (check, decision))| outcome(place, check, decision, provenance)).collect()
+}
+
+/// The places of all checks.
+fn all(checks: &[Check]) -> Vec<usize> {
+    (0..checks.len()).collect()
 }
 
 fn stateless<'a>(

@@ -81,6 +81,8 @@ pub struct LocalReading {
     pub instances: u64,
     /// Settlements so far, by who has settled them.
     pub settled: [(&'static str, u64); 3],
+    /// Refunds of what a request took that was denied elsewhere, by who has made them.
+    pub refunded: [(&'static str, u64); 3],
     /// Permits that are held, for each policy that has any.
     pub permits: BTreeMap<String, usize>,
 }
@@ -326,6 +328,7 @@ impl Metrics {
         self.meters.show(meters);
         self.limits.enforcement.set(i64::from(enforcement));
         catch_up(&self.limits.settlements, &local.settled);
+        catch_up(&self.limits.refunds, &local.refunded);
         self.limits.show_permits(&local.permits);
         self.local_entries.set(i64::try_from(local.entries).unwrap_or(i64::MAX));
         self.instances.set(i64::try_from(local.instances).unwrap_or(i64::MAX));

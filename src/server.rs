@@ -18,7 +18,9 @@ use pingora_core::services::listening::Service;
 
 use crate::admin::Admin;
 use crate::client::{ADDRESS_CLAIMS, Clients};
-use crate::config::{Config, Format, Level, Metered, Pem, PolicyAnswer, Store, StoreKind};
+use crate::config::{
+    Config, Format, Level, Metered, Pem, PolicyAnswer, Secret, Store, StoreKind, Topology,
+};
 use crate::delivery::Push;
 use crate::demo::SampleApp;
 use crate::limit::{Clock, Micros, SystemClock};
@@ -34,7 +36,10 @@ use crate::rules::{Routes, RuleSet};
 use crate::store::answers::AnswerCache;
 use crate::store::deny_cache::DenyCache;
 use crate::store::local::LocalStore;
-use crate::store::redis::{Address as RedisAddress, RedisStore, SetupError};
+use crate::store::redis::{
+    Address as RedisAddress, Login, RedisStore, SentinelAddress, SetupError,
+    Topology as RedisTopology,
+};
 use crate::telemetry::{self, Logs};
 use crate::tls::{Certificates, Keeper};
 use crate::upstream::Upstream;
@@ -235,13 +240,26 @@ fn answer(answer: &PolicyAnswer) -> Answer {
 
 /// The shared store that the configuration names.
 pub(crate) fn redis_store(store: &Store, clock: Arc<dyn Clock>) -> Result<RedisStore, SetupError> {
+    let ca = store.tls.ca.as_ref().map(Pem::expose);
     let client = store.tls.client.as_ref();
-    let address = RedisAddress {
-        url: store.url.expose(),
-        ca: store.tls.ca.as_ref().map(Pem::expose),
-        client: client.map(|own| (own.certificate.expose(), own.key.expose())),
+    let client = client.map(|own| (own.certificate.expose(), own.key.expose()));
+    let address = RedisAddress { url: store.url.expose(), ca, client };
+    let topology = match &store.topology {
+        Topology::Single => RedisTopology::Single,
+        Topology::Cluster { nodes } => RedisTopology::Cluster(nodes),
+        Topology::Sentinel(sentinel) => RedisTopology::Sentinel(SentinelAddress {
+            master: &sentinel.master,
+            servers: &sentinel.servers,
+            login: Login {
+                username: sentinel.username.as_deref(),
+                password: sentinel.password.as_ref().map(Secret::expose),
+                tls: sentinel.tls,
+                ca,
+                client,
+            },
+        }),
     };
-    RedisStore::new(&address, store.timeout, &store.key_prefix, clock)
+    RedisStore::new(&address, topology, store.timeout, &store.key_prefix, clock)
 }
 
 fn limiter(config: &Config, clock: SystemClock) -> Result<Limiter<SystemClock>, SetupError> {

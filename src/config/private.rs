@@ -29,7 +29,7 @@ const OPEN: [&str; 14] = [
     "upstreams",
 ];
 /// Keys of private sections whose values are no secrets. Of `url` the password is hidden elsewhere.
-const HARMLESS: [&str; 31] = [
+const HARMLESS: [&str; 34] = [
     "algorithms",
     "audience",
     "cache",
@@ -46,12 +46,14 @@ const HARMLESS: [&str; 31] = [
     "leeway",
     "listen",
     "local_memory",
+    "nodes",
     "on_invalid",
     "query",
     "redirect",
     "redirect_port",
     "require_exp",
     "revocation",
+    "servers",
     "sources",
     "tier",
     "tier_header",
@@ -60,6 +62,7 @@ const HARMLESS: [&str; 31] = [
     "url",
     "user",
     "user_header",
+    "username",
     "value",
 ];
 /// The same in the sections of meters, which have other keys.
@@ -271,6 +274,8 @@ fn is_harmless(section: &str, key: &str, value: &str) -> bool {
             !section.ends_with(HEADERS) && HARMLESS_OF_METERS.contains(&key)
         }
         ("identity.session", "key") => PLACES.iter().any(|place| value.contains(place)),
+        // Of the Sentinels; elsewhere it is the name of a table, in which secrets are.
+        (_, "tls") => is_number(value),
         (section, "key") if TLS.contains(&section) => is_path(value),
         _ if FILES.contains(&key) => is_path(value),
         _ => HARMLESS.contains(&key),

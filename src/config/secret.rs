@@ -16,9 +16,13 @@ const SECRET_KEY: &str = "key";
 pub(super) const PLACES: [&str; 2] = ["{id}", "{user}"];
 pub(super) const QUOTES: [char; 2] = ['"', '\''];
 
-/// A URL whose password neither `Debug` nor `Display` shows.
+/// A URL whose password neither `Debug` nor `Display` shows, or a password, of which they show
+/// nothing.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
+pub struct Secret {
+    text: String,
+    is_url: bool,
+}
 
 /// Whether a text ends where the value in it ends. A line of a file does not: the string on it may
 /// go on, or lack its closing quote.
@@ -32,24 +36,36 @@ pub(super) enum Extent {
 
 impl Secret {
     pub(super) fn new(url: String) -> Self {
-        Self(url)
+        Self { text: url, is_url: true }
     }
 
-    /// The URL with its password, for the one who connects.
+    /// Nothing of `password` is shown.
+    pub(super) fn whole(password: String) -> Self {
+        Self { text: password, is_url: false }
+    }
+
+    /// The URL with its password, or the password, for the one who connects.
     pub fn expose(&self) -> &str {
-        &self.0
+        &self.text
+    }
+
+    fn shown(&self) -> String {
+        if self.is_url {
+            return replaced(&self.text, &hidden(&self.text, Extent::Value));
+        }
+        MASK.to_owned()
     }
 }
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", replaced(&self.0, &hidden(&self.0, Extent::Value)))
+        write!(f, "{:?}", self.shown())
     }
 }
 
 impl fmt::Display for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&replaced(&self.0, &hidden(&self.0, Extent::Value)))
+        f.write_str(&self.shown())
     }
 }
 

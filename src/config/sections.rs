@@ -3,6 +3,7 @@
 mod access;
 mod client;
 mod cors;
+mod host_port;
 mod identity;
 mod meters;
 mod networks;

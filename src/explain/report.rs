@@ -16,6 +16,7 @@ use crate::rules::access::Exemption;
 use crate::rules::partition::Partition;
 use crate::rules::variant::{PartitionedPolicy, Which};
 use crate::rules::{Demand, Enforcement, Route, Rule, RuleSet};
+use crate::store::redis::Fault;
 
 /// Width of the first column.
 const LABEL: usize = 9;
@@ -153,9 +154,7 @@ impl Report {
                 self.line("", term);
             }
             self.line("key", &check.key);
-            if let Some(standing) = standing {
-                self.line("now", present(check, standing));
-            }
+            self.now(standing, |standing| present(check, standing));
         }
         if matches!(stored, Stored::Elsewhere) {
             self.text.push('\n');
@@ -164,7 +163,7 @@ impl Report {
     }
 
     /// The ban that stands behind a policy.
-    fn ban(&mut self, ban: &Ban, check: &Check, standing: Option<&Standing>) {
+    fn ban(&mut self, ban: &Ban, check: &Check, standing: Option<&Result<Standing, Fault>>) {
         let quota = ban.watch().quota();
         let [within, first, longest] =
             [quota.window(), ban.first(), ban.longest()].map(|span| spell_duration(span.into()));
@@ -172,8 +171,19 @@ impl Report {
         self.line("penalty", format_args!("{denials} denials within {within}: banned for {first}"));
         self.line("", format_args!("then for twice as long each time, up to {longest}"));
         self.line("key", &check.key);
-        if let Some(standing) = standing {
-            self.line("now", banned(standing));
+        self.now(standing, banned);
+    }
+
+    /// How a key stands, in the words that are `said` of it, or why that is not known.
+    fn now(
+        &mut self,
+        standing: Option<&Result<Standing, Fault>>,
+        said: impl FnOnce(&Standing) -> String,
+    ) {
+        match standing {
+            None => {}
+            Some(Ok(standing)) => self.line("now", said(standing)),
+            Some(Err(fault)) => self.line("now", format_args!("not known: {fault}")),
         }
     }
 

@@ -29,6 +29,15 @@ pub enum Answer {
     Fields(Vec<Option<Vec<u8>>>),
 }
 
+impl Question {
+    /// The key that it is about.
+    pub fn key(&self) -> &str {
+        match self {
+            Self::Exists(key) | Self::Value(key) | Self::Fields(key, _) => key,
+        }
+    }
+}
+
 impl fmt::Debug for Question {
     /// Without the key: the id of a session is a secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

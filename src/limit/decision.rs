@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::algorithm::Limit;
 use super::check::Check;
 use super::policy::Policy;
-use super::settlement::Receipt;
+use super::settlement::{Receipt, Settlement};
 use super::standing::Standing;
 use super::time::Micros;
 
@@ -84,6 +84,9 @@ pub struct Verdict {
     pub ruling: Ruling,
     /// How long the shared store took to answer or to fail; `None` if it was not asked.
     pub store_time: Option<Micros>,
+    /// Checks, by their place, for which the shared store may hold what this verdict does not say:
+    /// it was asked and has not answered, or is yet to be told of what is given back.
+    pub unsure: Vec<usize>,
 }
 
 /// Which of the checks have room.
@@ -118,6 +121,27 @@ impl Decision {
     pub const fn without_state(allowed: bool) -> Self {
         let retry = if allowed { Retry::Now } else { Retry::After(Micros::SECOND) };
         Self { allowed, remaining: 0, retry, reset_after: Micros::ZERO, receipt: None }
+    }
+
+    /// The same decision, once what it took has been given back to `standing`, if that is known; and
+    /// what is to be given back, if it took anything.
+    #[must_use]
+    pub fn given_back(
+        mut self,
+        check: &Check,
+        standing: Option<&mut Standing>,
+    ) -> (Self, Option<Settlement>) {
+        let Some(receipt) = self.receipt.take() else { return (self, None) };
+        let receipt = receipt.unused(&check.policy.limit);
+        let given = Settlement { check: check.clone(), receipt, cost: 0 };
+        match (standing, given.adjustment()) {
+            (Some(standing), Some(adjustment)) => {
+                standing.adjust(&adjustment);
+                (self.remaining, self.reset_after) = (standing.remaining(), standing.reset_after());
+            }
+            _ => self.remaining = self.remaining.saturating_add(check.cost),
+        }
+        (self, Some(given))
     }
 
     /// The same denial, `elapsed` later: what is waited for has come nearer.
@@ -162,12 +186,12 @@ impl Verdict {
     pub fn new(outcomes: Vec<Outcome>) -> Self {
         let denied = outcomes.iter().any(Outcome::denies);
         let ruling = if denied { Ruling::Deny } else { Ruling::Pass };
-        Self { outcomes, ruling, store_time: None }
+        Self { outcomes, ruling, store_time: None, unsure: Vec::new() }
     }
 
     /// The verdict when the shared store is away and a policy says to deny then.
     pub fn unavailable(outcomes: Vec<Outcome>) -> Self {
-        Self { outcomes, ruling: Ruling::Unavailable, store_time: None }
+        Self { ruling: Ruling::Unavailable, ..Self::new(outcomes) }
     }
 
     /// The outcomes of the policies that are enforced.

@@ -8,14 +8,21 @@
 //! - A `token-bucket` may have paid it off first of all, from the moment when it was taken up to
 //!   `until`: as far as that is still ahead it is unpaid for certain. (What a queue of debts would
 //!   still owe is too much when debts ahead in it have been given back meanwhile.)
+//!   What was taken for a request that was then denied elsewhere is given back as a whole: else
+//!   most of it would be lost on the way. So a bucket may admit so much more than it should, for
+//!   each request that is denied so at this moment.
 //! - In a `sliding-window` the units are taken out of the tick in which they were counted.
 //! - In a `calendar` they are taken out of the period in which they were counted.
 //!
 //! Not promised: that all of it is given back where the policy was reloaded with another window in
 //! between, or the clock was set.
 
+use super::algorithm::Limit;
 use super::check::Check;
-use super::time::Timestamp;
+use super::time::{Micros, Timestamp};
+
+/// How long it may take to give back as a whole what a denied request took from a bucket.
+const UNUSED_LIFE: Micros = Micros::new(60_000_000);
 
 /// What a charge has taken, as far as it takes to give it back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +62,19 @@ impl Settlement {
     /// What is to be done; nothing if the cost is the one that was taken.
     pub const fn adjustment(&self) -> Option<Adjustment> {
         Adjustment::between(self.check.cost, self.cost, self.receipt)
+    }
+}
+
+// === impl Receipt ===
+
+impl Receipt {
+    /// What it takes to give back to `limit` what no request has used.
+    #[must_use]
+    pub fn unused(self, limit: &Limit) -> Self {
+        match limit {
+            Limit::TokenBucket(_) => Self { until: self.until.after(UNUSED_LIFE), ..self },
+            _ => self,
+        }
     }
 }
 

@@ -43,14 +43,12 @@ impl Holding {
     /// Keeps what `verdict` has charged and gives the rest back.
     pub fn keep_charged(&mut self, verdict: &Verdict) {
         let by_redis = |outcome: &Outcome| outcome.provenance == Provenance::Redis;
-        // Asked, and not answered: it may have charged or not.
-        let unsure = verdict.store_time.is_some() && !verdict.outcomes.iter().any(by_redis);
         self.permits.retain_mut(|(place, permit)| {
             let outcome = verdict.outcomes.iter().find(|outcome| outcome.check == *place);
             let charged = outcome.filter(|outcome| outcome.decision.receipt.is_some());
             match charged {
                 Some(outcome) if by_redis(outcome) => permit.charged(),
-                _ if !unsure => permit.not_charged(),
+                _ if !verdict.unsure.contains(place) => permit.not_charged(),
                 _ => {}
             }
             charged.is_some()

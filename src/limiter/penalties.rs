@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::time::sleep;
 
-use super::Limiter;
+use super::{Limiter, Shared};
 use crate::limit::decision::Ruling;
 use crate::limit::{Check, Clock, Decision, Limit, Micros, Retry, Standing, State, Verdict};
 use crate::store::denials::{Denials, Sum};
@@ -82,8 +83,21 @@ impl<C: Clock> Limiter<C> {
             if sums.is_empty() {
                 continue;
             }
-            if let Some(answer) = self.tell(&sums).await {
-                self.penalties.announce(&sums, &answer);
+            let Some(shared) = &self.shared else {
+                self.penalties.announce(&sums, &self.local.penalize(&sums, self.now()));
+                continue;
+            };
+            let keys = sums.iter().map(|sum| sum.ban.key.as_str());
+            let sums = &sums;
+            let parts = shared.redis.groups(keys).into_iter().map(|places| async move {
+                let mine: Vec<Sum> = places.iter().map(|place| sums[*place].clone()).collect();
+                let answer = self.tell(shared, &mine).await;
+                (mine, answer)
+            });
+            for (mine, answer) in join_all(parts).await {
+                if let Some(answer) = answer {
+                    self.penalties.announce(&mine, &answer);
+                }
             }
         }
     }
@@ -99,9 +113,8 @@ impl<C: Clock> Limiter<C> {
         self.penalties.denials.dropped()
     }
 
-    /// What comes of `sums`; nothing if that is not known.
-    async fn tell(&self, sums: &[Sum]) -> Option<Penalized> {
-        let Some(shared) = &self.shared else { return Some(self.local.penalize(sums, self.now())) };
+    /// What comes of `sums`, which may be in one call; nothing if that is not known.
+    async fn tell(&self, shared: &Shared, sums: &[Sum]) -> Option<Penalized> {
         let sent = self.clock.now();
         match shared.redis.penalize(sums).await {
             Ok(answer) => {
@@ -112,8 +125,9 @@ impl<C: Clock> Limiter<C> {
                 }
                 Some(answer)
             }
-            Err(fault) if fault.kind() == FaultKind::Away => {
-                Some(self.local.penalize(sums, self.now()))
+            Err(fault) if matches!(fault.kind(), FaultKind::Away | FaultKind::Moved) => {
+                let now = sums.first().map_or_else(|| self.now(), |sum| self.now_of(&sum.ban.key));
+                Some(self.local.penalize(sums, now))
             }
             // It may have been carried out, so it is not done here as well.
             Err(_) => None,

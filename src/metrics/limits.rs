@@ -11,6 +11,7 @@ use super::series::{counter, counters, gauge, gauges};
 pub(super) struct LimitSeries {
     pub(super) decisions: IntCounterVec,
     pub(super) settlements: IntCounterVec,
+    pub(super) refunds: IntCounterVec,
     pub(super) exemptions: IntCounterVec,
     pub(super) turned_away: IntCounter,
     pub(super) enforcement: IntGauge,
@@ -32,6 +33,12 @@ impl LimitSeries {
                 registry,
                 "settlements_total",
                 "Checks that cost otherwise in the end than was taken for them, by who has settled them.",
+                &["by"],
+            )?,
+            refunds: counters(
+                registry,
+                "refunds_total",
+                "Checks that were charged for requests which another server's checks denied, by who has given back.",
                 &["by"],
             )?,
             exemptions: counters(

@@ -12,6 +12,8 @@ pub(super) struct StoreSeries {
     pub(super) errors: IntCounterVec,
     pub(super) up: IntGauge,
     pub(super) breaker: IntGauge,
+    pub(super) nodes: IntGauge,
+    pub(super) nodes_up: IntGauge,
 }
 
 /// What the store counts itself, as it stands at a scrape.
@@ -21,6 +23,10 @@ pub struct StoreReading {
     pub up: bool,
     /// The breaker's position by number: 0 closed, 1 open, 2 half open.
     pub breaker: u8,
+    /// Servers that hold counts: one, or the masters of a cluster.
+    pub nodes: usize,
+    /// Those of them that decide.
+    pub nodes_up: usize,
     /// Faults so far, by kind.
     pub faults: Vec<(&'static str, u64)>,
 }
@@ -42,18 +48,31 @@ impl StoreSeries {
                 "Calls that the shared store did not answer, by kind.",
                 &["kind"],
             )?,
-            up: gauge(registry, "store_up", "1 while decisions go to Redis, 0 while it is away.")?,
+            up: gauge(
+                registry,
+                "store_up",
+                "1 while decisions go to Redis, 0 while it is away; of a cluster, while any of it is.",
+            )?,
             breaker: gauge(
                 registry,
                 "breaker_state",
-                "The breaker around Redis: 0 closed, 1 open, 2 half open.",
+                "The breaker around Redis: 0 closed, 1 open, 2 half open; of a cluster the worst.",
             )?,
+            nodes: gauge(
+                registry,
+                "store_nodes",
+                "Servers that hold counts: one, or the masters of a cluster, as last seen.",
+            )?,
+            nodes_up: gauge(registry, "store_nodes_up", "Those of them that decide.")?,
         })
     }
 
     pub(super) fn show(&self, reading: &StoreReading) {
         self.up.set(i64::from(reading.up));
         self.breaker.set(i64::from(reading.breaker));
+        let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        self.nodes.set(number(reading.nodes));
+        self.nodes_up.set(number(reading.nodes_up));
         catch_up(&self.errors, &reading.faults);
     }
 }

@@ -48,6 +48,15 @@ impl Position {
         self as u8
     }
 
+    /// The position of that number; none other is ever shown.
+    pub(super) const fn numbered(number: u8) -> Self {
+        match number {
+            0 => Self::Closed,
+            2 => Self::HalfOpen,
+            _ => Self::Open,
+        }
+    }
+
     /// Its name in the readiness report.
     pub const fn name(self) -> &'static str {
         match self {
@@ -103,6 +112,12 @@ impl Breaker {
     /// How long until a probe is due.
     pub const fn probe_in(&self, now: Timestamp) -> Micros {
         self.probe_at.since(now)
+    }
+
+    /// There is another place to try: a probe is due at `now`.
+    pub const fn hurry(&mut self, now: Timestamp) {
+        self.position = Position::Open;
+        self.probe_at = now;
     }
 
     /// A probe begins.

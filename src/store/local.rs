@@ -65,6 +65,16 @@ impl LocalStore {
     /// Decides all checks of one request at `now`, all or nothing, as one of `among` gateways that
     /// share the quotas.
     pub fn decide(&self, checks: &[Check], now: Timestamp, among: u64) -> Vec<Decision> {
+        self.decide_by(checks, |_| now, among)
+    }
+
+    /// The same, each check by the clock of the server that its state comes from.
+    pub fn decide_by(
+        &self,
+        checks: &[Check],
+        clock: impl Fn(&Check) -> Timestamp,
+        among: u64,
+    ) -> Vec<Decision> {
         let places: Vec<Place> = checks.iter().map(|check| self.table.place(&check.key)).collect();
         let mut locked = self.table.lock(&places);
         let mut permits = self.permits.lock(checks);
@@ -72,6 +82,7 @@ impl LocalStore {
             .iter()
             .zip(&places)
             .map(|(check, place)| {
+                let now = clock(check);
                 if let Limit::Concurrency(limit) = check.policy.limit {
                     let in_flight = State::InFlight(permits.in_flight(check));
                     let share = Limit::Concurrency(limit.among(among));
@@ -92,7 +103,7 @@ impl LocalStore {
             checks.iter().zip(places).zip(&standings).zip(shares)
         {
             if standing.must_be_stored() {
-                self.store(&mut locked, place, check, standing, now, among);
+                self.store(&mut locked, place, check, standing, clock(check), among);
             }
         }
         decisions
@@ -135,12 +146,18 @@ impl LocalStore {
         }
     }
 
-    /// The keys that are asked for, from `from` on: some [`ENOUGH`] of them, or fewer if looking for
-    /// more would take long.
-    pub fn known(&self, from: usize, what: What, now: Timestamp) -> Batch {
+    /// The keys that are asked for, from `from` on, as far as they are `wanted`: some [`ENOUGH`] of
+    /// them, or fewer if looking for more would take long.
+    pub fn known(
+        &self,
+        from: usize,
+        what: What,
+        now: Timestamp,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Batch {
         let (mut known, end) = (Vec::new(), self.table.sets());
         for set in from..end.min(from.saturating_add(LOOK_MAX)) {
-            self.table.visit(set, |slot| known.extend(slot.known(what, now)));
+            self.table.visit(set, |slot| known.extend(slot.known(what, now, &wanted)));
             if known.len() >= ENOUGH && set + 1 < end {
                 return Batch { known, next: Some(set + 1) };
             }

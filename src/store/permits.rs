@@ -101,14 +101,15 @@ impl Permits {
         Some(Permit::offered(Arc::clone(self), check, id, taken.is_some()))
     }
 
-    /// The next changes to be told, if there are any. What was freed is leaving meanwhile.
-    pub(super) fn changes(&self) -> Changes<'_> {
+    /// The next changes to be told, if there are any, of keys that can be told of at all. What was
+    /// freed is leaving meanwhile.
+    pub(super) fn changes(&self, can_be_told: impl Fn(&Key) -> bool) -> Changes<'_> {
         if !self.changed.swap(false, Ordering::AcqRel) {
             return Changes::new(self, Vec::new());
         }
         let (mut changes, mut left) = (Vec::new(), TOLD_MAX);
         for shard in &self.shards {
-            lock(shard).changes(&mut changes, &mut left);
+            lock(shard).changes(&can_be_told, &mut changes, &mut left);
         }
         let freed = changes.iter().map(|of| of.freed.len()).sum();
         self.freed.fetch_sub(freed, Ordering::Relaxed);
@@ -118,15 +119,13 @@ impl Permits {
         Changes::new(self, changes)
     }
 
-    /// The shared store has been told of `changes`.
-    fn told(&self, changes: &[PermitsOf]) {
-        for PermitsOf { key, freed, .. } in changes {
-            let mut shard = self.shard(self.place_of(key));
-            if let Some(roster) = shard.rosters.get_mut(key) {
-                roster.left(freed);
-            }
-            shard.tidy(key);
+    /// The shared store has been told of a change.
+    fn told(&self, PermitsOf { key, freed, .. }: &PermitsOf) {
+        let mut shard = self.shard(self.place_of(key));
+        if let Some(roster) = shard.rosters.get_mut(key) {
+            roster.left(freed);
         }
+        shard.tidy(key);
     }
 
     /// The shared store may or may not have been told of `changes`: they are to be told again.
@@ -141,12 +140,12 @@ impl Permits {
         self.wake();
     }
 
-    /// What is held in one of the [`SHARDS`], in batches, of which the shared store may know from
-    /// now on. All of them are to be told before any later change.
-    pub(super) fn held(&self, place: usize) -> Vec<Vec<PermitsOf>> {
+    /// What is held in one of the [`SHARDS`] of the keys that are `wanted`, in batches, of which the
+    /// shared store may know from now on. All of them are to be told before any later change.
+    pub(super) fn held(&self, place: usize, wanted: impl Fn(&Key) -> bool) -> Vec<Vec<PermitsOf>> {
         let mut shard = self.shard(place);
         let (mut batches, mut batch, mut left) = (Vec::new(), Vec::new(), TOLD_MAX);
-        for (key, roster) in &mut shard.rosters {
+        for (key, roster) in shard.rosters.iter_mut().filter(|(key, _)| wanted(key)) {
             let mut held = roster.tell_held();
             while !held.is_empty() {
                 let rest = held.split_off(held.len().min(left));
@@ -229,7 +228,8 @@ impl Permits {
         shard.tidy(key);
     }
 
-    fn wake(&self) {
+    /// Something may be to be told, or somebody is there again to be told.
+    pub(super) fn wake(&self) {
         self.changed.store(true, Ordering::Release);
         self.wake.notify_one();
     }
@@ -247,10 +247,18 @@ impl Permits {
 
 impl Shard {
     /// Adds at most `left` permits to what is to be told.
-    fn changes(&mut self, changes: &mut Vec<PermitsOf>, left: &mut usize) {
-        while *left > 0
-            && let Some(key) = self.changed.pop_first()
-        {
+    fn changes(
+        &mut self,
+        can_be_told: impl Fn(&Key) -> bool,
+        changes: &mut Vec<PermitsOf>,
+        left: &mut usize,
+    ) {
+        let keys = self.changed.iter().filter(|key| can_be_told(key)).take(*left);
+        for key in keys.cloned().collect::<Vec<_>>() {
+            if *left == 0 {
+                break;
+            }
+            self.changed.remove(&key);
             let Some(roster) = self.rosters.get_mut(&key) else { continue };
             let (held, freed) = roster.changes(*left);
             *left -= held.len() + freed.len();

@@ -1,17 +1,25 @@
-//! The shared store: one script call a request, on a connection that a supervisor keeps.
+//! The shared store: one script call for each server that a request's keys are on, on connections
+//! that supervisors keep.
 //!
-//! No request ever waits for a connect: while there is no proven connection, [`RedisStore::decide`]
-//! fails at once and the limiter decides without it. [`RedisStore::supervise`] connects, proves the
-//! connection with the real script, publishes it, watches it, and starts over when it fails, for
-//! ever. It must run on the runtime that also makes the calls: a connection lives on the runtime
-//! that opened it.
+//! It is one Redis, one behind Sentinel, or a cluster. Each of its servers is a shard, by
+//! itself: connected, proven with the real script, watched, and connected anew when it fails, for
+//! ever. No request ever waits for a connect: while a server has no proven connection, a call to it
+//! fails at once and the limiter decides without it. All of this must run on the runtime that also
+//! makes the calls: a connection lives on the runtime that opened it.
+//!
+//! The client library's own cluster and Sentinel connections are not used: they connect on the way
+//! of a call, and they send calls again of which nobody knows whether they were carried out.
 //!
 //! Not promised: a call that timed out may still have been carried out; then the request was
 //! charged both here and locally.
 
 mod address;
 mod advice;
+mod cluster;
+mod common;
+mod complaint;
 mod count;
+mod decide;
 mod export;
 mod fault;
 mod heartbeat;
@@ -22,77 +30,58 @@ mod link;
 mod lookup;
 mod penalize;
 mod restore;
+mod route;
 mod scripts;
+mod sentinel;
 mod settle;
+mod shard;
+mod slots;
 mod status;
 mod supervisor;
 mod teller;
 
 use std::fmt;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
-use redis::{Client, RedisError};
-use tokio::sync::Notify;
+use arc_swap::ArcSwap;
+use redis::RedisError;
 
-use super::breaker::Breaker;
-use super::instances::Instances;
-use super::script::Answer;
-use crate::limit::token_bucket::TokenBucket;
-use crate::limit::{
-    Check, Clock, Key, Limit, LimitError, Micros, Mode, OnStoreError, Policy, Quota, Timestamp,
-};
+use crate::limit::{Clock, Key, LimitError, Timestamp};
+use crate::store::local::LocalStore;
 
-pub use address::Address;
+pub use address::{Address, Login, Place};
+use common::Common;
+use complaint::Complaint;
 pub use count::{Counted, Counting, Sighting};
 pub use export::{Batch, Closed, PENDING_MAX, Standing};
 pub use fault::{Fault, FaultKind};
-use link::Link;
-use restore::Debts;
-pub use status::Status;
-
-/// The least patience with calls that no request waits for.
-const PATIENCE_MIN: Duration = Duration::from_secs(1);
+use route::Shards;
+pub use sentinel::SentinelAddress;
+use shard::{Server, Shard};
+pub use status::{Reading, State, Status};
 
 /// The shared store.
 pub struct RedisStore {
-    client: Client,
-    timeout: Duration,
-    clock: Arc<dyn Clock>,
-    key_prefix: String,
-    probe: Check,
-    link: ArcSwapOption<Link>,
-    breaker: Mutex<Breaker>,
-    /// The fault of a call that opened the breaker, for the supervisor.
-    cause: Mutex<Option<Fault>>,
-    broken: Notify,
-    tried: Notify,
-    status: Status,
-    heart: Heart,
-    instances: Mutex<Instances>,
-    debts: Mutex<Debts>,
-    /// Held by whoever tells of permits: one at a time.
-    telling: tokio::sync::Mutex<()>,
-    /// Microseconds by which Redis' clock is ahead of this process'.
-    ahead_us: AtomicI64,
-    /// When it was last said that a look-up was refused.
-    complained_us: AtomicU64,
+    common: Arc<Common>,
+    /// Servers of a cluster that are asked first who serves what; `None`: it is none.
+    seeds: Option<Vec<Place>>,
+    shards: ArcSwap<Shards>,
+    /// That look-ups are refused.
+    lookups_refused: Complaint,
+    /// That calls are refused where a slot is moving to.
+    guests_refused: Complaint,
 }
 
-/// This gateway among those that share the store.
-struct Heart {
-    /// The set of gateways that live.
-    live: String,
-    /// The set of those that have told a forgetful Redis what they had seen.
-    told: String,
-    /// The number of this gateway's last call of restore.lua.
-    calls: String,
-    /// This process' own.
-    name: String,
-    /// By Redis' clock.
-    beaten_at: Mutex<Option<Timestamp>>,
+/// Where the servers of the store are.
+#[derive(Clone, Copy)]
+pub enum Topology<'a> {
+    /// One, at the address.
+    Single,
+    /// The master that Sentinel names.
+    Sentinel(SentinelAddress<'a>),
+    /// Those of a cluster: besides the address, these can be asked where the others are.
+    Cluster(&'a [Place]),
 }
 
 /// Why the store cannot be set up at all.
@@ -110,143 +99,107 @@ impl RedisStore {
     /// A store at `address`, asked with `timeout`; it is away until [`Self::supervise`] runs.
     pub fn new(
         address: &Address<'_>,
+        topology: Topology<'_>,
         timeout: Duration,
         key_prefix: &str,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, SetupError> {
-        let name = format!("{:016x}", fastrand::u64(..));
-        Ok(Self {
-            client: address.client().map_err(SetupError::Address)?,
-            timeout,
-            key_prefix: key_prefix.to_owned(),
-            probe: probe(key_prefix).map_err(SetupError::Probe)?,
-            link: ArcSwapOption::empty(),
-            breaker: Mutex::new(Breaker::new(clock.now())),
-            clock,
-            cause: Mutex::new(None),
-            broken: Notify::new(),
-            tried: Notify::new(),
-            status: Status::new(),
-            heart: Heart {
-                calls: format!("{key_prefix}:{{gateway}}:calls:{name}"),
-                live: format!("{key_prefix}:{{gateway}}:live"),
-                told: format!("{key_prefix}:{{gateway}}:told"),
-                name,
-                beaten_at: Mutex::new(None),
-            },
-            instances: Mutex::new(Instances::new()),
-            debts: Mutex::default(),
-            telling: tokio::sync::Mutex::default(),
-            ahead_us: AtomicI64::new(0),
-            complained_us: AtomicU64::new(0),
-        })
+        let access = address.access().map_err(SetupError::Address)?;
+        // Certificates that are none are better found now.
+        access.client().map_err(SetupError::Address)?;
+        let seeds = match topology {
+            Topology::Cluster(nodes) => {
+                Some(access.place().into_iter().chain(nodes.iter().cloned()).collect())
+            }
+            _ => None,
+        };
+        let server = match topology {
+            Topology::Sentinel(sentinels) => {
+                let sentinels = sentinels.sentinels().map_err(SetupError::Address)?;
+                Server::Watched(Box::new(sentinels), Mutex::default())
+            }
+            _ => Server::Configured,
+        };
+        let common = Common::new(access, timeout, key_prefix, clock).map_err(SetupError::Probe)?;
+        let common = Arc::new(common);
+        let shards = match &seeds {
+            None => Shards::only(Shard::only(Arc::clone(&common), server)),
+            Some(_) => Shards::unknown(),
+        };
+        let shards = ArcSwap::from_pointee(shards);
+        let (lookups_refused, guests_refused) = (Complaint::default(), Complaint::default());
+        Ok(Self { common, seeds, shards, lookups_refused, guests_refused })
     }
 
-    /// Decides all checks of one request in one call, which may take `longest`.
-    pub async fn decide(&self, checks: &[Check], longest: Duration) -> Result<Answer, Fault> {
-        let Some(link) = self.link.load_full() else {
-            return Err(self.count(Fault::away()));
-        };
-        match link.decide(checks, longest).await {
-            Ok(answer) => {
-                if self.answered_on(&link) {
-                    self.meet(answer.now);
-                }
-                Ok(answer)
-            }
-            Err(fault) => Err(self.note(&link, fault)),
+    /// Keeps the store connected for as long as the process runs, and tells it what `local` decided
+    /// without it.
+    pub async fn supervise(&self, local: &Arc<LocalStore>) {
+        if let Some(seeds) = &self.seeds {
+            return self.keep_map(seeds, local).await;
+        }
+        self.common.mapped();
+        let shards = self.shards.load_full();
+        if let Some(only) = shards.all.first() {
+            tokio::join!(only.supervise(local), only.follow());
         }
     }
 
-    /// Returns when the first attempt to connect has ended, well or not.
+    /// Returns when the first attempts to connect have ended, well or not.
     pub async fn tried(&self) {
-        self.tried.notified().await;
+        let all_tried = || self.shards.load().all.iter().all(|shard| shard.is_tried());
+        while !self.common.is_mapped() || !all_tried() {
+            self.common.tried.notified().await;
+        }
     }
 
     /// The present moment by Redis' clock, as it was last met: states are told in its time, and
     /// the two clocks need not agree.
+    ///
+    /// Of several servers it is the clock in the middle: one that is wrong is nobody's.
     pub fn now(&self) -> Timestamp {
-        self.clock.now().moved(self.ahead_us.load(Ordering::Relaxed))
+        let shards = self.shards.load();
+        let met = shards.all.iter().filter_map(|shard| shard.ahead_us());
+        let mut ahead: Vec<i64> = met.collect();
+        ahead.sort_unstable();
+        let now = self.common.clock.now();
+        ahead.get(ahead.len() / 2).map_or(now, |ahead| now.moved(*ahead))
+    }
+
+    /// The same by the clock of the server that has `key`.
+    pub fn now_of(&self, key: &Key) -> Timestamp {
+        let shards = self.shards.load();
+        shards.serving(key.as_str()).map_or_else(|| self.now(), |shard| shard.now())
     }
 
     /// Gateways that share the quotas, as last counted.
     pub fn instances(&self) -> u64 {
-        lock(&self.instances).count()
+        self.common.instances()
     }
 
     /// What the operator sees.
-    pub const fn status(&self) -> &Status {
-        &self.status
+    pub fn status(&self) -> Status {
+        let shards = self.shards.load();
+        // A master that has just come is neither up nor away before the first attempt to connect.
+        let tried = shards.all.iter().filter(|shard| shard.is_tried());
+        let nodes = tried.map(|shard| shard.reading()).collect();
+        Status::of(nodes, shards.serve_all())
+    }
+
+    /// How often each kind of fault has happened.
+    pub fn faults(&self) -> impl Iterator<Item = (FaultKind, u64)> {
+        self.common.faults()
     }
 
     /// The longest a decision waits.
-    pub const fn timeout(&self) -> Duration {
-        self.timeout
-    }
-
-    /// Tells the breaker of an answer; false if `link` is no longer the present one.
-    fn answered_on(&self, link: &Arc<Link>) -> bool {
-        let present = self.is_present(link);
-        if present {
-            self.breaker().answered();
-        }
-        present
-    }
-
-    /// Counts the fault of a call on `link` and tells the breaker; if that opens it, the link is
-    /// given up. Late faults of a link given up earlier say nothing about the present one.
-    fn note(&self, link: &Arc<Link>, fault: Fault) -> Fault {
-        if self.is_present(link) {
-            let now = self.clock.now();
-            let opened = match fault.kind() {
-                // One key with a foreign value is no reason to give the whole store up.
-                FaultKind::Timeout | FaultKind::MalformedReply => {
-                    self.breaker().unanswered(now, fastrand::f64())
-                }
-                _ => self.breaker().failed(now, fastrand::f64()),
-            };
-            if opened {
-                *lock(&self.cause) = Some(fault.clone());
-                self.link.store(None);
-                self.show_position();
-                self.broken.notify_one();
-            }
-        }
-        self.count(fault)
-    }
-
-    /// Longest wait for what no request waits for.
-    fn patience(&self) -> Duration {
-        self.timeout.max(PATIENCE_MIN)
-    }
-
-    /// Sets this gateway's idea of Redis' clock by an answer that has just come.
-    fn meet(&self, theirs: Timestamp) {
-        self.ahead_us.store(theirs.ahead_of(self.clock.now()), Ordering::Relaxed);
-    }
-
-    fn is_present(&self, link: &Arc<Link>) -> bool {
-        self.link.load().as_ref().is_some_and(|present| Arc::ptr_eq(present, link))
-    }
-
-    fn show_position(&self) {
-        self.status.show(self.breaker().position());
-    }
-
-    fn count(&self, fault: Fault) -> Fault {
-        self.status.count(fault.kind());
-        fault
-    }
-
-    fn breaker(&self) -> MutexGuard<'_, Breaker> {
-        lock(&self.breaker)
+    pub fn timeout(&self) -> Duration {
+        self.common.timeout
     }
 }
 
 impl fmt::Debug for RedisStore {
     /// Without the address: it may hold a password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RedisStore").field("status", &self.status).finish_non_exhaustive()
+        f.debug_struct("RedisStore").field("status", &self.status()).finish_non_exhaustive()
     }
 }
 
@@ -257,21 +210,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// A key of a meter: all of them in one slot of a cluster.
 fn meter_key(key_prefix: &str, meter: &str, what: &str) -> String {
     format!("{key_prefix}:{{meter:{meter}}}:{what}")
-}
-
-fn probe(key_prefix: &str) -> Result<Check, LimitError> {
-    let quota = Quota::new(1_000, Micros::SECOND)?;
-    let policy = Arc::new(Policy {
-        id: 0,
-        generation: 0,
-        variant: 0,
-        name: "probe".to_owned(),
-        limit: Limit::TokenBucket(TokenBucket::new(quota, 1_000)?),
-        mode: Mode::Enforce,
-        on_store_error: OnStoreError::Local,
-    });
-    let key = Key::new(key_prefix, "gateway", &policy);
-    Ok(Check::new(policy, key, 1))
 }
 
 // === impl SetupError ===

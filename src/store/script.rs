@@ -7,6 +7,8 @@ mod penalize;
 mod settle;
 mod telling;
 
+use std::borrow::Borrow;
+
 use redis::{Cmd, Value, cmd};
 
 use super::local::Known;
@@ -103,16 +105,17 @@ pub fn restore(
     script: &str,
     record: &str,
     number: u64,
-    known: &[Known],
+    known: &[impl Borrow<Known>],
     clock: (Now, Timestamp),
 ) -> Cmd {
     let mut command = cmd(verb);
     command.arg(script).arg(known.len() + 1).arg(record);
-    for known in known {
+    let each = || known.iter().map(Borrow::borrow);
+    for known in each() {
         command.arg(known.key.as_ref());
     }
     command.arg(clock.0.argument()).arg(number).arg(RECORD_MS);
-    for known in known {
+    for known in each() {
         let [a, b, c] = known.policy.limit.parameters();
         command.arg(known.policy.limit.letter().to_string()).arg(a).arg(b).arg(c);
         command.arg(&*known.seen_bytes()).arg(&*known.charged_bytes(clock.1));
@@ -124,7 +127,7 @@ pub fn restore(
 pub type Told = (Timestamp, Vec<Option<State>>);
 
 /// What the reply to a call of restore.lua about `known` amounts to.
-pub fn restored(known: &[Known], reply: &Value) -> Result<Told, Misread> {
+pub fn restored(known: &[impl Borrow<Known>], reply: &Value) -> Result<Told, Misread> {
     let Value::Array(parts) = reply else { return Err(Misread::Malformed) };
     let [Value::Int(now), values @ ..] = parts.as_slice() else { return Err(Misread::Malformed) };
     if values.len() != known.len() {
@@ -132,7 +135,7 @@ pub fn restored(known: &[Known], reply: &Value) -> Result<Told, Misread> {
     }
     let states = known.iter().zip(values).map(|(known, value)| match value {
         Value::Nil => Ok(None),
-        Value::BulkString(bytes) => Ok(decode(&known.policy.limit, bytes)),
+        Value::BulkString(bytes) => Ok(decode(&known.borrow().policy.limit, bytes)),
         _ => Err(Misread::Malformed),
     });
     Ok((timestamp(*now)?, states.collect::<Result<_, Misread>>()?))

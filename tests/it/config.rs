@@ -5,6 +5,7 @@ mod meters;
 mod mutated;
 mod secrets;
 mod tls;
+mod topologies;
 mod upstreams;
 mod valid;
 

@@ -67,7 +67,7 @@ const EVERYTHING: What = What::Seen { since: Timestamp::EPOCH };
 fn known(gateway: &LocalStore, what: What, now: Timestamp) -> Vec<Known> {
     let (mut all, mut from) = (Vec::new(), Some(0));
     while let Some(set) = from {
-        let batch = gateway.known(set, what, now);
+        let batch = gateway.known(set, what, now, |_| true);
         all.extend(batch.known);
         from = batch.next;
     }

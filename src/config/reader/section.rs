@@ -197,18 +197,17 @@ impl<'a> Section<'a> {
         self.parsed(key, |text| size_within(text, key, &bounds))
     }
 
-    /// One of the `known` words; those of `planned` are known, but not to this version.
+    /// One of the `known` words.
     pub(in crate::config) fn word<T: Copy>(
         &mut self,
         key: &'static str,
         known: &[(&str, T)],
-        planned: &[&str],
     ) -> Option<T> {
         self.parsed(key, |text| {
             let found = known.iter().find(|(word, _)| *word == text.value);
             let words = known.iter().map(|(word, _)| *word);
             let meaning = found.map(|(_, meaning)| *meaning);
-            meaning.ok_or_else(|| unknown_word(key, text, words, planned))
+            meaning.ok_or_else(|| unknown_word(key, text, words))
         })
     }
 
@@ -333,17 +332,7 @@ impl<'a> Section<'a> {
     }
 }
 
-fn unknown_word<'a>(
-    key: &str,
-    text: &Text,
-    known: impl Iterator<Item = &'a str>,
-    planned: &[&str],
-) -> Mistake {
-    let shown = text.shown();
-    let message = if planned.contains(&text.value.as_str()) {
-        format!("`{key}` is not supported by this version: {shown}")
-    } else {
-        format!("unknown `{key}`: {shown}")
-    };
-    Mistake::new(message).help(format!("one of {}", value::listed(known)))
+fn unknown_word<'a>(key: &str, text: &Text, known: impl Iterator<Item = &'a str>) -> Mistake {
+    Mistake::new(format!("unknown `{key}`: {}", text.shown()))
+        .help(format!("one of {}", value::listed(known)))
 }

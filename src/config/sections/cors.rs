@@ -11,7 +11,7 @@ const ORIGINS_MAX: usize = 256;
 
 /// Gives also whether preflights are exempt from what divides by more than the address.
 pub(super) fn cors(mut section: Section<'_>) -> (bool, Cors) {
-    let exempt = section.word("preflight", &[("count", false), ("exempt", true)], &[]);
+    let exempt = section.word("preflight", &[("count", false), ("exempt", true)]);
     let origins = origins(&mut section);
     let credentials = section.boolean("credentials").unwrap_or(false);
     if credentials && origins == Origins::Any {

@@ -49,7 +49,7 @@ pub(super) fn identity(mut section: Section<'_>, surroundings: Surroundings) -> 
         sources.read(name, section.table(name.word()), surroundings);
     }
     let order = order(&mut section, &sources.present);
-    let rejects = section.word("on_invalid", &[("anonymous", false), ("reject", true)], &[]);
+    let rejects = section.word("on_invalid", &[("anonymous", false), ("reject", true)]);
     let headers = &mut sources.headers;
     let user_header = headers.of_user(&mut section, "user_header", place::USER_HEADER);
     let tier_header = headers.of_user(&mut section, "tier_header", place::TIER_HEADER);

@@ -85,7 +85,7 @@ fn meter(named: Named<'_>, surroundings: Surroundings<'_>) -> Option<Metered> {
 fn unique(section: &mut Section<'_>, has_user: bool) -> Unique {
     let words = [("user", UniqueBy::User), ("ip", UniqueBy::Ip), ("none", UniqueBy::Nothing)];
     section.require("unique_by", "\"user\"");
-    let by = section.word("unique_by", &words, &[]);
+    let by = section.word("unique_by", &words);
     let span = section.duration("unique_for", SPAN_MIN..=SPAN_MAX).unwrap_or(SPAN_DEFAULT);
     if by == Some(UniqueBy::Nothing) && section.has("unique_for") {
         let mistake = Mistake::new("every request counts: `unique_for` is of no use")
@@ -109,7 +109,7 @@ fn export(
     upstreams: &[Definition<Upstream>],
 ) -> Option<crate::config::Push> {
     let words = [("pull", Export::Pull), ("push", Export::Push)];
-    let export = section.word("export", &words, &[]).unwrap_or(Export::Pull);
+    let export = section.word("export", &words).unwrap_or(Export::Pull);
     let there = section.has("push");
     let push = push::push(section.table("push"), upstreams);
     if export == Export::Push && !there {

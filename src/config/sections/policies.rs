@@ -51,9 +51,9 @@ fn policy(
         ("allow", OnStoreError::Allow),
         ("deny", OnStoreError::Deny),
     ];
-    let on_store_error = section.word("on_store_error", &on_store_error, &[]);
+    let on_store_error = section.word("on_store_error", &on_store_error);
     let modes = [("enforce", Mode::Enforce), ("shadow", Mode::Shadow)];
-    let mode = section.word("mode", &modes, &[]).unwrap_or(Mode::Enforce);
+    let mode = section.word("mode", &modes).unwrap_or(Mode::Enforce);
     let enforce_percent = enforce_percent(&mut section, mode);
     let held = limit.as_ref().is_some_and(|((limit, _), _)| matches!(limit, Limit::Concurrency(_)));
     let failures = failures::failures(&mut section, held);

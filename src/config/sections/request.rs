@@ -17,11 +17,11 @@ pub(super) fn request(mut section: Section<'_>) -> Reading {
     let underscores =
         [("drop", Underscores::Drop), ("reject", Underscores::Reject), ("keep", Underscores::Keep)];
     let kept = |key, section: &mut Section<'_>, other| {
-        section.word(key, &[(other, false), ("keep", true)], &[]).unwrap_or(false)
+        section.word(key, &[(other, false), ("keep", true)]).unwrap_or(false)
     };
     let forwards = [("original", false), ("normalised", true)];
     let reading = Reading {
-        underscores: section.word("underscores", &underscores, &[]).unwrap_or_default(),
+        underscores: section.word("underscores", &underscores).unwrap_or_default(),
         keeps_method_override: kept("method_override", &mut section, "strip"),
         spelling: Spelling {
             keeps_slashes: kept("encoded_slashes", &mut section, "reject"),
@@ -29,7 +29,7 @@ pub(super) fn request(mut section: Section<'_>) -> Reading {
             ignores_case: section.boolean("ignore_case").unwrap_or(false),
             ignores_trailing_slash: section.boolean("ignore_trailing_slash").unwrap_or(false),
         },
-        forwards_spelling: section.word("forward_path", &forwards, &[]).unwrap_or(false),
+        forwards_spelling: section.word("forward_path", &forwards).unwrap_or(false),
         ..Reading::default()
     };
     section.finish();

@@ -25,7 +25,7 @@ pub(super) fn response(mut section: Section<'_>, general: &Response) -> Response
         ratelimit: section.boolean("ratelimit").unwrap_or(general.ratelimit),
         x_ratelimit: section.boolean("x_ratelimit").unwrap_or(general.x_ratelimit),
         retry_after: section.boolean("retry_after").unwrap_or(general.retry_after),
-        body: section.word("body", &BODIES, &[]).unwrap_or(general.body),
+        body: section.word("body", &BODIES).unwrap_or(general.body),
         files: files(section.table("files"), &general.files),
     };
     section.finish();

@@ -12,7 +12,7 @@ pub(super) fn rollout(mut section: Section<'_>) -> Rollout {
     let modes = [Enforcement::Full, Enforcement::Shadow, Enforcement::Off];
     let modes = modes.map(|mode| (mode.name(), mode));
     let rollout = Rollout {
-        mode: section.word("mode", &modes, &[]).unwrap_or(Enforcement::Full),
+        mode: section.word("mode", &modes).unwrap_or(Enforcement::Full),
         switch_file: section.parsed("switch_file", absolute),
     };
     section.finish();

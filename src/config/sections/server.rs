@@ -122,8 +122,8 @@ pub(super) fn log(mut section: Section<'_>) -> Log {
     ];
     let formats = [("text", Format::Text), ("json", Format::Json)];
     let log = Log {
-        level: section.word("level", &levels, &[]).unwrap_or(Level::Info),
-        format: section.word("format", &formats, &[]).unwrap_or(Format::Text),
+        level: section.word("level", &levels).unwrap_or(Level::Info),
+        format: section.word("format", &formats).unwrap_or(Format::Text),
         access: section.boolean("access").unwrap_or(false),
     };
     section.finish();

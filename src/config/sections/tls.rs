@@ -35,7 +35,7 @@ pub(super) fn tls(mut section: Section<'_>, others: &[SocketAddr]) -> (Https, bo
     let files = section.reader().files();
     let clients = section.parsed("client_ca", |text| authorities(files, text));
     let words = [("required", true), ("optional", false)];
-    let required = section.word("client_certificate", &words, &[]);
+    let required = section.word("client_certificate", &words);
     let asks_clients = section.has("client_ca");
     needs(&section, "client_certificate", "client_ca");
     let hsts = section.duration("hsts", Duration::ZERO..=HSTS_MAX);

@@ -2,11 +2,11 @@
 
 mod security;
 
-use std::net::Ipv6Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Definition;
+use super::host_port::host_port;
 use crate::config::diagnostic::Mistake;
 use crate::config::reader::{Named, Section};
 use crate::config::value::Text;
@@ -14,7 +14,6 @@ use crate::config::{Protocol, ServerAddress, Upstream};
 use security::Spoken;
 
 const SERVERS_MAX: usize = 64;
-const HOST_MAX: usize = 253;
 const TIMEOUT_MIN: Duration = Duration::from_millis(1);
 const IDLE_MIN: Duration = Duration::from_millis(100);
 const PING_MIN: Duration = Duration::from_secs(1);
@@ -73,7 +72,7 @@ fn ping_interval(section: &mut Section<'_>, protocol: Protocol) -> Option<Durati
 fn server_address(text: &Text) -> Result<ServerAddress, Mistake> {
     let address = match text.value.strip_prefix("unix:") {
         Some(path) => unix(path),
-        None => tcp(&text.value),
+        None => host_port(&text.value).map(|(host, port)| ServerAddress::Tcp { host, port }),
     };
     address.ok_or_else(|| {
         let help = if text.value.contains("://") {
@@ -88,18 +87,4 @@ fn server_address(text: &Text) -> Result<ServerAddress, Mistake> {
 fn unix(path: &str) -> Option<ServerAddress> {
     let absolute = path.len() > 1 && path.starts_with('/') && !path.contains('\0');
     absolute.then(|| ServerAddress::Unix(PathBuf::from(path)))
-}
-
-fn tcp(address: &str) -> Option<ServerAddress> {
-    let (host, port) = address.rsplit_once(':')?;
-    let digits = port.chars().all(|c| c.is_ascii_digit());
-    let port = port.parse::<u16>().ok().filter(|port| digits && *port != 0)?;
-    let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-    if let Some(address) = bracketed {
-        address.parse::<Ipv6Addr>().ok()?;
-        return Some(ServerAddress::Tcp { host: address.to_owned(), port });
-    }
-    let host_char = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
-    let named = (1..=HOST_MAX).contains(&host.len()) && host.chars().all(host_char);
-    named.then(|| ServerAddress::Tcp { host: host.to_owned(), port })
 }

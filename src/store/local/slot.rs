@@ -160,14 +160,19 @@ impl Slot {
         origin.apart = Some(apart);
     }
 
-    /// This key, if it is among what is asked for.
-    pub(super) fn known(&self, what: What, now: Timestamp) -> Option<Known> {
+    /// This key, if it is among what is asked for and `wanted`.
+    pub(super) fn known(
+        &self,
+        what: What,
+        now: Timestamp,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Option<Known> {
         let origin = self.origin.as_ref()?;
-        let wanted = match what {
+        let asked_for = match what {
             What::Seen { since } => origin.seen_at >= since,
             What::Untold => self.untold().is_some(),
         };
-        if !wanted || !self.says_anything(now) {
+        if !asked_for || !wanted(&origin.key) || !self.says_anything(now) {
             return None;
         }
         let state = |value: &[u8]| decode(&self.policy.limit, value);

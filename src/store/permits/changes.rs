@@ -19,9 +19,17 @@ impl<'a> Changes<'a> {
         Self { permits, changes }
     }
 
-    /// The shared store has been told.
-    pub(in crate::store) fn told(mut self) {
-        self.permits.told(&std::mem::take(&mut self.changes));
+    /// The shared store has been told of those at `places`.
+    pub(in crate::store) fn told(&mut self, places: &[usize]) {
+        let mut place = 0;
+        self.changes.retain(|change| {
+            let told = places.contains(&place);
+            place += 1;
+            if told {
+                self.permits.told(change);
+            }
+            !told
+        });
     }
 }
 

@@ -85,19 +85,26 @@ mod tests {
         permits.shards.iter().map(|shard| shard.lock().unwrap().rosters.len()).sum()
     }
 
+    fn tell_all(permits: &Permits) {
+        let mut changes = permits.changes(|_| true);
+        let places: Vec<usize> = (0..changes.len()).collect();
+        changes.told(&places);
+    }
+
     #[test]
     fn what_is_given_back_is_told_and_then_forgotten() {
         let permits = Arc::new(Permits::new(true));
         let (first, second) = (charged(&permits, "a"), charged(&permits, "a"));
-        assert!(permits.changes().is_empty(), "the shared store has charged them");
+        assert!(permits.changes(|_| true).is_empty(), "the shared store has charged them");
         drop(first);
-        let changes = permits.changes();
+        let mut changes = permits.changes(|_| true);
         assert_eq!((changes[0].held.len(), changes[0].freed.len(), held(&permits)), (0, 1, 1));
         assert!(!permits.all_told());
-        changes.told();
-        assert!(permits.all_told() && permits.changes().is_empty());
+        changes.told(&[0]);
+        drop(changes);
+        assert!(permits.all_told() && permits.changes(|_| true).is_empty());
         drop(second);
-        permits.changes().told();
+        tell_all(&permits);
         assert_eq!(keys(&permits), 0, "nothing is left of the key");
     }
 
@@ -111,7 +118,7 @@ mod tests {
         assert!(taking.taken_over && offer.freed.len() == 2 && offer.freed.contains(&offer.id));
         let _unknown = permits.offer(&mut other).unwrap();
         assert!(other.offer.unwrap().freed.is_empty(), "another key");
-        let leaving = permits.changes();
+        let leaving = permits.changes(|_| true);
         assert_eq!(leaving[0].freed.len(), 1, "what was taken over is not told");
         let mut third = check("a");
         let new = permits.offer(&mut third).unwrap();
@@ -124,24 +131,44 @@ mod tests {
         let mut denied = permits.offer(&mut check("a")).unwrap();
         denied.not_charged();
         drop(denied);
-        assert!(permits.changes().is_empty() && keys(&permits) == 0);
+        assert!(permits.changes(|_| true).is_empty() && keys(&permits) == 0);
         // Nobody has seen the answer.
         drop(permits.offer(&mut check("a")).unwrap());
-        assert_eq!(permits.changes()[0].freed.len(), 1);
+        assert_eq!(permits.changes(|_| true)[0].freed.len(), 1);
         let alone = Arc::new(Permits::new(false));
         drop(charged(&alone, "a"));
-        assert!(alone.changes().is_empty() && keys(&alone) == 0, "there is nobody to be told");
+        assert!(
+            alone.changes(|_| true).is_empty() && keys(&alone) == 0,
+            "there is nobody to be told"
+        );
     }
 
     #[test]
     fn what_could_not_be_told_is_told_again() {
         let permits = Arc::new(Permits::new(true));
         drop(charged(&permits, "a"));
-        drop(permits.changes());
-        let again = permits.changes();
+        drop(permits.changes(|_| true));
+        let mut again = permits.changes(|_| true);
         assert_eq!(again[0].freed.len(), 1);
-        again.told();
-        assert!(permits.changes().is_empty());
+        again.told(&[0]);
+        drop(again);
+        assert!(permits.changes(|_| true).is_empty());
+    }
+
+    #[test]
+    fn what_cannot_be_told_yet_keeps_nobody_else_waiting() {
+        let permits = Arc::new(Permits::new(true));
+        (0..=TOLD_MAX).for_each(|_| drop(charged(&permits, "a")));
+        drop((charged(&permits, "b"), charged(&permits, "c")));
+        let away = |key: &Key| *key != check("a").key;
+        let mut changes = permits.changes(away);
+        assert_eq!(changes.len(), 2);
+        changes.told(&[1]);
+        drop(changes);
+        assert_eq!(permits.changes(away).len(), 1, "the other is to be told again");
+        assert!(permits.held(0, |_| false).is_empty());
+        permits.wake();
+        assert!(!permits.changes(|_| true).is_empty(), "it is back");
     }
 
     #[test]
@@ -154,9 +181,9 @@ mod tests {
         assert_eq!(locked.in_flight(&alone[0]), 1);
         drop(locked);
         permit.not_charged();
-        permits.changes().told();
+        tell_all(&permits);
         drop(permit);
-        assert_eq!(permits.changes()[0].freed.len(), 1, "since then it may know of it");
+        assert_eq!(permits.changes(|_| true)[0].freed.len(), 1, "since then it may know of it");
     }
 
     #[test]
@@ -164,14 +191,14 @@ mod tests {
         let permits = Arc::new(Permits::new(true));
         let count = TOLD_MAX + 10;
         let all: Vec<Permit> = (0..count).map(|_| charged(&permits, "a")).collect();
-        let batches: Vec<_> = (0..SHARDS).flat_map(|place| permits.held(place)).collect();
+        let batches: Vec<_> = (0..SHARDS).flat_map(|place| permits.held(place, |_| true)).collect();
         let sizes = batches.iter().map(|batch| batch.iter().map(|of| of.held.len()).sum());
         assert_eq!(sizes.collect::<Vec<usize>>(), [TOLD_MAX, 10]);
         drop(all);
-        let told = std::iter::from_fn(|| Some(permits.changes()).filter(|c| !c.is_empty()));
-        let told = told.map(|changes| {
+        let told = std::iter::from_fn(|| Some(permits.changes(|_| true)).filter(|c| !c.is_empty()));
+        let told = told.map(|mut changes| {
             let freed: usize = changes.iter().map(|of| of.freed.len()).sum();
-            changes.told();
+            changes.told(&[0]);
             freed
         });
         assert_eq!(told.sum::<usize>(), count);

@@ -3,17 +3,35 @@
 /// The oldest major version that the scripts are tested with.
 const MAJOR_MIN: u64 = 7;
 
+/// Said of a node of a cluster that the configuration takes for a single Redis.
+pub(super) const NODE: &str = "this Redis is a node of a cluster: it takes only some of the keys, \
+    and every gateway limits by itself for the others; set `store.topology` to \"cluster\"";
+
+/// How the configuration finds a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// It says where it is.
+    Named,
+    /// Sentinel does.
+    Watched,
+    /// The map of its cluster does.
+    Mapped,
+}
+
 /// One sentence for each thing that would break a promise: what is wrong, what it leads to, and the
 /// way out.
-pub(super) fn advice(info: &str) -> Vec<String> {
+pub(super) fn advice(info: &str, found: Found) -> Vec<String> {
     let says = |name: &str| {
         let line = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
         line.map_or("", str::trim)
     };
     let version = says("redis_version");
-    let found = [
+    let is_node = says("cluster_enabled") == "1";
+    let all = [
+        (is_node && found != Found::Mapped).then(|| NODE.to_owned()),
         old(version),
-        (says("role") == "slave").then(|| {
+        // Elsewhere somebody else says which one is the master, and soon says so anew.
+        (says("role") == "slave" && found == Found::Named).then(|| {
             let master = says("master_host");
             format!(
                 "this Redis is a replica of {master}: it takes no writes, so every gateway limits \
@@ -22,7 +40,7 @@ pub(super) fn advice(info: &str) -> Vec<String> {
         }),
         (says("maxmemory") != "0").then(|| eviction(says("maxmemory_policy"))).flatten(),
     ];
-    found.into_iter().flatten().collect()
+    all.into_iter().flatten().collect()
 }
 
 fn old(version: &str) -> Option<String> {
@@ -60,10 +78,10 @@ mod tests {
 
     #[test]
     fn a_redis_as_it_comes_needs_no_advice() {
-        assert_eq!(advice(GOOD), Vec::<String>::new());
+        assert_eq!(advice(GOOD, Found::Named), Vec::<String>::new());
         let full =
             GOOD.replace("maxmemory:0", "maxmemory:1000").replace("noeviction", "volatile-ttl");
-        assert_eq!(advice(&full), Vec::<String>::new());
+        assert_eq!(advice(&full, Found::Named), Vec::<String>::new());
     }
 
     #[test]
@@ -81,8 +99,21 @@ mod tests {
             ),
         ];
         for (info, sentence) in cases {
-            let found = advice(&info);
+            let found = advice(&info, Found::Named);
             assert!(found.len() == 1 && found[0].contains(sentence), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn advice_depends_on_how_the_server_was_found() {
+        let node = GOOD.to_owned() + "# Cluster\r\ncluster_enabled:1\r\n";
+        for found in [Found::Named, Found::Watched] {
+            assert_eq!(advice(&node, found), [NODE]);
+        }
+        assert_eq!(advice(&node, Found::Mapped), Vec::<String>::new());
+        let replica = GOOD.replace("role:master", "role:slave\r\nmaster_host:10.0.0.1");
+        for found in [Found::Watched, Found::Mapped] {
+            assert_eq!(advice(&replica, found), Vec::<String>::new(), "who says so knows better");
         }
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use redis::{Cmd, Value, cmd};
 
 use super::fault::{Fault, FaultKind};
+use super::route::Blame;
 use super::scripts::METER;
 use super::{RedisStore, meter_key};
 use crate::meter::{Meter, Unique, mark};
@@ -54,26 +55,16 @@ impl RedisStore {
     /// Counts the views of a call. An error reply concerns the rights or the keys of meters, and
     /// says nothing about the store.
     pub async fn count_views(&self, counting: &Counting) -> Result<Counted, Fault> {
-        // That there is no connection is no news: this is asked ten times a second.
-        let Some(link) = self.link.load_full() else { return Err(Fault::away()) };
         let command = |verb: &str, script: &str| self.counting(verb, script, counting);
-        let counted = match link.run(&METER, command, self.patience()).await {
-            Ok(reply) => counted(counting.number, &reply),
-            Err(fault) => Err(fault),
-        };
-        match counted {
-            Ok(counted) => {
-                self.answered_on(&link);
-                Ok(counted)
-            }
-            Err(fault) if fault.kind() == FaultKind::ErrorReply => Err(self.count(fault)),
-            Err(fault) => Err(self.note(&link, fault)),
-        }
+        let key = meter_key(&self.common.key_prefix, &counting.meter.name, "open");
+        let (longest, read) = (self.common.patience(), |reply: &_| counted(counting.number, reply));
+        let asked = self.ask(&key, &METER, command, longest, Blame::Call, read).await;
+        asked.map(|(counted, _)| counted)
     }
 
     fn counting(&self, verb: &str, script: &str, counting: &Counting) -> Cmd {
         let Counting { meter, number, views } = counting;
-        let key = |what: &str| meter_key(&self.key_prefix, &meter.name, what);
+        let key = |what: &str| meter_key(&self.common.key_prefix, &meter.name, what);
         let subjects = views.iter().filter_map(|(sighting, _)| sighting.subject.as_deref());
         let (mut keys, mut places) = (vec![key("open"), key(&self.calls())], HashMap::new());
         for subject in subjects {
@@ -104,7 +95,7 @@ impl RedisStore {
     }
 
     fn calls(&self) -> String {
-        format!("calls:{}", self.heart.name)
+        format!("calls:{}", self.common.name)
     }
 }
 

@@ -8,12 +8,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use redis::{Cmd, Value, cmd};
+use redis::{Value, cmd};
 
 use super::count::{KEPT_MS, unsigned};
 use super::fault::{Fault, FaultKind};
-use super::link::Link;
-use super::scripts::{EXPORT, LEASE, Script};
+use super::route::Blame;
+use super::scripts::{EXPORT, LEASE};
 use super::{RedisStore, meter_key};
 
 /// Most batches of a meter that wait to be acknowledged; then what is open stays open.
@@ -122,17 +122,20 @@ impl RedisStore {
     /// Takes, or keeps, for so long the right to hand over the batches of a meter. False if another
     /// gateway has it.
     pub async fn lease(&self, meter: &str, life: Duration) -> Result<bool, Fault> {
-        let key = meter_key(&self.key_prefix, meter, "lease");
+        let key = meter_key(&self.common.key_prefix, meter, "lease");
         let millis = u64::try_from(life.as_millis()).unwrap_or(u64::MAX);
         let command = |verb: &str, script: &str| {
             let mut command = cmd(verb);
-            command.arg(script).arg(1).arg(&key).arg(&self.heart.name).arg(millis);
+            command.arg(script).arg(1).arg(&key).arg(&self.common.name).arg(millis);
             command
         };
-        match self.ask(&LEASE, command).await? {
-            Value::Int(held @ (0 | 1)) => Ok(held == 1),
+        let read = |reply: &Value| match reply {
+            Value::Int(held @ (0 | 1)) => Ok(*held == 1),
             _ => Err(Fault::malformed()),
-        }
+        };
+        let longest = self.common.patience();
+        let asked = self.ask(&key, &LEASE, command, longest, Blame::Call, read).await;
+        asked.map(|(held, _)| held)
     }
 
     /// Runs export.lua; `batch` is the name of one, empty for what is open. Its reply without the
@@ -143,7 +146,7 @@ impl RedisStore {
         batch: Option<&str>,
         words: &[String],
     ) -> Result<Vec<Value>, Fault> {
-        let key = |what: &str| meter_key(&self.key_prefix, meter, what);
+        let key = |what: &str| meter_key(&self.common.key_prefix, meter, what);
         let mut keys = vec![key("open"), key("pending"), key("last")];
         keys.extend(batch.map(|name| match name {
             "" => key("open"),
@@ -155,30 +158,16 @@ impl RedisStore {
             command.arg(script).arg(keys.len()).arg(&keys).arg(number).arg(words);
             command
         };
-        let Value::Array(mut parts) = self.ask(&EXPORT, command).await? else {
-            return Err(Fault::malformed());
-        };
-        if parts.first() != Some(&Value::Int(number.into())) {
-            return Err(Fault::new(FaultKind::Connection, "a reply to another call"));
-        }
-        parts.remove(0);
-        Ok(parts)
-    }
-
-    async fn ask(
-        &self,
-        script: &Script,
-        command: impl Fn(&str, &str) -> Cmd + Sync,
-    ) -> Result<Value, Fault> {
-        let Some(link) = self.link.load_full() else { return Err(Fault::away()) };
-        match Link::run(&link, script, command, self.patience()).await {
-            Ok(reply) => {
-                self.answered_on(&link);
-                Ok(reply)
+        let read = |reply: &Value| match reply {
+            Value::Array(parts) if parts.first() == Some(&Value::Int(number.into())) => {
+                Ok(parts[1..].to_vec())
             }
-            Err(fault) if fault.kind() == FaultKind::ErrorReply => Err(self.count(fault)),
-            Err(fault) => Err(self.note(&link, fault)),
-        }
+            Value::Array(_) => Err(Fault::new(FaultKind::Connection, "a reply to another call")),
+            _ => Err(Fault::malformed()),
+        };
+        let longest = self.common.patience();
+        let asked = self.ask(&keys[0], &EXPORT, command, longest, Blame::Call, read).await;
+        asked.map(|(parts, _)| parts)
     }
 }
 

@@ -12,6 +12,8 @@ use super::scripts::{self, Script};
 
 /// What Redis 7.0 says of a script that its user may not run to the end; not which command it was.
 const DENIED: &str = "user executing the script can't run this command";
+/// What a single Redis says to CLUSTER.
+const NO_CLUSTER: &str = "cluster support disabled";
 /// What stands before the number of the script's line.
 const LINE: &str = "@user_script:";
 
@@ -20,8 +22,15 @@ const LINE: &str = "@user_script:";
 pub(super) fn hint(error: &RedisError) -> Option<Cow<'static, str>> {
     match tls_error(error) {
         Some(error) => Some(of_tls(error).into()),
-        None => missing_right(&error.to_string(), &scripts::ALL),
+        None => of_reply(&error.to_string()),
     }
+}
+
+fn of_reply(error: &str) -> Option<Cow<'static, str>> {
+    if error.contains(NO_CLUSTER) {
+        return Some("this Redis is no cluster: set `store.topology` to \"single\"".into());
+    }
+    missing_right(error, &scripts::ALL)
 }
 
 /// Names the command that a user may not call, from the line at which one of `scripts` was stopped.

@@ -2,7 +2,8 @@
 //! held again and again, so that it lasts.
 //!
 //! One telling is under way at a time, and what changes meanwhile goes with the next: so no renewal
-//! of a permit overtakes its return, and many returns share a call.
+//! of a permit overtakes its return, and many returns share a call. In a cluster a telling is a call
+//! for each slot; what concerns a server that is away waits until it is back.
 //!
 //! Not promised: a call on a connection that has broken may still be carried out after what was
 //! told on the next one. A permit that it brings back ends by itself.
@@ -10,12 +11,16 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::time::{sleep, timeout};
 
 use super::RedisStore;
 use super::fault::Fault;
 use super::link::Link;
+use super::route::Blame;
 use super::scripts::PERMITS;
+use super::shard::Shard;
+use super::slots::places_by_slot;
 use crate::limit::concurrency::RENEW_EVERY;
 use crate::limit::{Micros, Timestamp};
 use crate::store::permits::{Permits, SHARDS};
@@ -29,64 +34,103 @@ const PAUSE: Duration = Duration::from_millis(100);
 impl RedisStore {
     /// Tells Redis of `permits` for as long as the process runs.
     pub async fn keep(&self, permits: &Permits) -> Infallible {
-        let mut renewed = self.clock.now();
+        let mut renewed = self.common.clock.now();
         loop {
             let _ = timeout(self.until_renewal(renewed).into(), permits.changed()).await;
-            let Some(link) = self.link.load_full() else {
+            if self.is_away() {
                 sleep(PAUSE).await;
                 continue;
-            };
-            let now = self.clock.now();
+            }
+            let now = self.common.clock.now();
             let told = if self.until_renewal(renewed) == Micros::ZERO {
-                self.renew(&link, permits).await.map(|()| renewed = now)
+                renewed = now;
+                self.tell_held(permits).await
             } else {
-                self.tell_changes(&link, permits).await
+                self.tell_changes(permits).await
             };
-            if let Err(fault) = told {
-                self.note(&link, fault);
+            if !told {
                 sleep(PAUSE).await;
             }
         }
     }
 
-    /// Tells Redis on `link` of every permit that is held: to renew it, or because it has forgotten.
-    /// What has changed meanwhile is told in between.
-    pub(super) async fn renew(&self, link: &Link, permits: &Permits) -> Result<(), Fault> {
+    /// Tells of every permit that is held, to renew it; of what has changed meanwhile in between.
+    /// False if somebody could not be told.
+    async fn tell_held(&self, permits: &Permits) -> bool {
+        let mut all = true;
         for place in 0..SHARDS {
-            self.tell_held(link, permits, place).await?;
-            self.tell_changes(link, permits).await?;
+            {
+                let _one_at_a_time = self.common.telling.lock().await;
+                for batch in permits.held(place, |key| self.is_reachable(key.as_str())) {
+                    all &= self.tell(&batch).await.len() == batch.len();
+                }
+            }
+            all &= self.tell_changes(permits).await;
         }
-        Ok(())
+        all
     }
 
-    async fn tell_held(&self, link: &Link, permits: &Permits, place: usize) -> Result<(), Fault> {
-        let _one_at_a_time = self.telling.lock().await;
-        for batch in permits.held(place) {
-            self.tell(link, &batch).await?;
-        }
-        Ok(())
+    async fn tell_changes(&self, permits: &Permits) -> bool {
+        let _one_at_a_time = self.common.telling.lock().await;
+        let mut changes = permits.changes(|key| self.is_reachable(key.as_str()));
+        let told = self.tell(&changes).await;
+        let all = told.len() == changes.len();
+        changes.told(&told);
+        all
     }
 
-    async fn tell_changes(&self, link: &Link, permits: &Permits) -> Result<(), Fault> {
-        let _one_at_a_time = self.telling.lock().await;
-        let changes = permits.changes();
-        if changes.is_empty() {
-            return Ok(());
-        }
-        self.tell(link, &changes).await?;
-        changes.told();
-        Ok(())
-    }
-
-    async fn tell(&self, link: &Link, permits: &[PermitsOf]) -> Result<(), Fault> {
-        let telling = Telling::new(permits);
-        let command = |verb: &str, script: &str| telling.command(verb, script, Now::Redis);
-        let reply = link.run(&PERMITS, command, self.patience()).await?;
-        telling.told(&reply)?;
-        Ok(())
+    /// Tells of `permits`. Returns the places of those that were taken.
+    async fn tell(&self, permits: &[PermitsOf]) -> Vec<usize> {
+        let groups = self.groups(permits.iter().map(|of| of.key.as_str()));
+        let calls = groups.into_iter().map(|places| async move {
+            let mine: Vec<PermitsOf> = places.iter().map(|at| permits[*at].clone()).collect();
+            let telling = Telling::new(&mine);
+            let command = |verb: &str, script: &str| telling.command(verb, script, Now::Redis);
+            let key = mine[0].key.as_str();
+            let (longest, read) = (self.common.patience(), |reply: &_| Ok(telling.told(reply)?));
+            let asked = self.ask(key, &PERMITS, command, longest, Blame::Store, read).await;
+            asked.map_or_else(|_| Vec::new(), |_| places)
+        });
+        join_all(calls).await.concat()
     }
 
     fn until_renewal(&self, renewed: Timestamp) -> Micros {
-        renewed.after(RENEW_EVERY).since(self.clock.now())
+        renewed.after(RENEW_EVERY).since(self.common.clock.now())
     }
+}
+
+// === impl Shard ===
+
+impl Shard {
+    /// Tells the server on `link` of every permit that is held of its keys: because it has
+    /// forgotten, or has not been told for a while.
+    pub(super) async fn renew(&self, link: &Link, permits: &Permits) -> Result<(), Fault> {
+        for place in 0..SHARDS {
+            let _one_at_a_time = self.common.telling.lock().await;
+            for batch in permits.held(place, |key| self.serves(key.as_str())) {
+                for places in self.groups(&batch) {
+                    let mine: Vec<PermitsOf> = places.iter().map(|at| batch[*at].clone()).collect();
+                    let told = tell_on(link, &mine, self.common.patience()).await;
+                    // What is moving is told with the next renewal, where it is then.
+                    told.or_else(Fault::unless_moved)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn groups(&self, permits: &[PermitsOf]) -> Vec<Vec<usize>> {
+        match self.duty().slots {
+            None if permits.is_empty() => Vec::new(),
+            None => vec![(0..permits.len()).collect()],
+            Some(_) => places_by_slot(permits.iter().map(|of| of.key.as_str())),
+        }
+    }
+}
+
+async fn tell_on(link: &Link, permits: &[PermitsOf], longest: Duration) -> Result<(), Fault> {
+    let telling = Telling::new(permits);
+    let command = |verb: &str, script: &str| telling.command(verb, script, Now::Redis);
+    telling.told(&link.run(&PERMITS, command, longest).await?)?;
+    Ok(())
 }

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, Cmd, ErrorKind, ServerErrorKind, Value, cmd, pipe};
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, ErrorKind, RedisResult, ServerErrorKind, Value, cmd,
+    from_redis_value, pipe,
+};
 use tokio::time::timeout;
 
 use super::fault::{Fault, FaultKind};
@@ -21,6 +24,15 @@ const PROOFS: u32 = 3;
 /// A connection to Redis.
 pub(super) struct Link {
     connection: MultiplexedConnection,
+}
+
+/// As whom a call is sent to a server of a cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// The server serves the slot.
+    Own,
+    /// It is about to.
+    Guest,
 }
 
 // === impl Link ===
@@ -92,28 +104,31 @@ impl Link {
     /// Redis' clock and the values of `keys`, of which there is at least one.
     pub(super) async fn read(
         &self,
+        turn: Turn,
         keys: &[&str],
         longest: Duration,
     ) -> Result<((u64, u64), Vec<Value>), Fault> {
-        let mut connection = self.connection.clone();
-        let mut both = pipe();
-        both.cmd("TIME").cmd("MGET").arg(keys);
-        let asking = both.query_async(&mut connection);
-        Ok(timeout(longest, asking).await.map_err(|_| Fault::unanswered())??)
+        let time = self.time(longest).await?;
+        let mut values = cmd("MGET");
+        values.arg(keys);
+        let asking = self.send(turn, values);
+        let reply = timeout(longest, asking).await.map_err(|_| Fault::unanswered())??;
+        Ok((time, from_redis_value(reply?).map_err(|_| Fault::malformed())?))
     }
 
     /// How many members of the sorted set `key` lie behind the first moment and not behind the last.
     pub(super) async fn count(
         &self,
+        turn: Turn,
         key: &str,
         (first, last): (Timestamp, Timestamp),
         longest: Duration,
     ) -> Result<u64, Fault> {
-        let mut connection = self.connection.clone();
         let mut count = cmd("ZCOUNT");
         count.arg(key).arg(format!("({}", first.as_micros())).arg(last.as_micros());
-        let asking = count.query_async(&mut connection);
-        Ok(timeout(longest, asking).await.map_err(|_| Fault::unanswered())??)
+        let asking = self.send(turn, count);
+        let reply = timeout(longest, asking).await.map_err(|_| Fault::unanswered())??;
+        from_redis_value(reply?).map_err(|_| Fault::malformed())
     }
 
     /// Runs `script` by `command`, which is handed EVALSHA and the hash; and EVAL and the source
@@ -125,16 +140,43 @@ impl Link {
         command: impl Fn(&str, &str) -> Cmd + Sync,
         longest: Duration,
     ) -> Result<Value, Fault> {
-        let mut connection = self.connection.clone();
+        self.run_in(Turn::Own, script, command, longest).await
+    }
+
+    /// The same, as a guest where the keys are still moving to.
+    pub(super) async fn run_in(
+        &self,
+        turn: Turn,
+        script: &Script,
+        command: impl Fn(&str, &str) -> Cmd + Sync,
+        longest: Duration,
+    ) -> Result<Value, Fault> {
         let running = async {
-            let known = command("EVALSHA", script.hash());
-            match known.query_async(&mut connection).await {
+            match self.send(turn, command("EVALSHA", script.hash())).await? {
                 Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                    command("EVAL", script.source()).query_async(&mut connection).await
+                    Ok(self.send(turn, command("EVAL", script.source())).await??)
                 }
-                answer => answer,
+                answer => Ok(answer?),
             }
         };
-        Ok(timeout(longest, running).await.map_err(|_| Fault::unanswered())??)
+        timeout(longest, running).await.map_err(|_| Fault::unanswered())?
+    }
+
+    /// The reply to `command`; as a guest only if the server lets us be one.
+    async fn send(&self, turn: Turn, command: Cmd) -> Result<RedisResult<Value>, Fault> {
+        let mut connection = self.connection.clone();
+        if turn == Turn::Own {
+            return Ok(command.query_async(&mut connection).await);
+        }
+        // It holds for one command, so nothing may come between.
+        let mut both = pipe();
+        both.cmd("ASKING").add_command(command);
+        let replies = connection.send_packed_commands(&both, 0, 2).await?;
+        let [asking, reply] = <[Value; 2]>::try_from(replies).map_err(|_| Fault::malformed())?;
+        match (asking.extract_error(), reply.extract_error()) {
+            // Whoever is no guest has not been served, unless the keys have arrived meanwhile.
+            (Err(error), Err(_)) => Err(Fault::new(FaultKind::Moved, error.to_string())),
+            (_, reply) => Ok(reply),
+        }
     }
 }

@@ -4,7 +4,6 @@
 //! fallen out of step one client would get the session of another; there the echoes are not where
 //! they belong, and the connection is given up.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
@@ -13,13 +12,12 @@ use tokio::time::timeout;
 
 use super::RedisStore;
 use super::fault::{Fault, FaultKind};
+use super::link::{Link, Turn};
+use super::route::Errand;
 use crate::identity::lookup::{ANSWER_MAX, Answer, Question};
-use crate::limit::{Micros, Timestamp};
 
 /// Replies to a question: it, and an echo on each side.
 const REPLIES: usize = 3;
-/// Refused look-ups are one line of the log in so long.
-const COMPLAIN_EVERY: Micros = Micros::new(60_000_000);
 
 // === impl RedisStore ===
 
@@ -27,29 +25,28 @@ impl RedisStore {
     /// Asks `question`, which may take `longest`. An error reply concerns the key or the right to
     /// look at it, and says nothing about the store.
     pub async fn look_up(&self, question: &Question, longest: Duration) -> Result<Answer, Fault> {
-        let Some(link) = self.link.load_full() else {
-            return Err(self.count(Fault::new(FaultKind::Away, "no connection")));
-        };
-        match ask(link.connection(), question, longest).await {
+        let asked = self.follow(question.key(), longest, question).await;
+        let ((shard, link), answer) = asked.map_err(|fault| match fault.kind() {
+            FaultKind::Away => self.common.count(fault),
+            _ => fault,
+        })?;
+        match answer {
             Ok(answer) => {
-                self.answered_on(&link);
+                shard.answered_on(&link);
                 Ok(answer)
             }
             Err(fault) if fault.kind() == FaultKind::ErrorReply => {
-                self.answered_on(&link);
+                shard.answered_on(&link);
                 self.complain(&fault);
-                Err(self.count(fault))
+                Err(self.common.count(fault))
             }
-            Err(fault) => Err(self.note(&link, fault)),
+            Err(fault) => Err(shard.note(&link, fault)),
         }
     }
 
     /// Says once in a while why the application's keys cannot be read.
     fn complain(&self, fault: &Fault) {
-        let (last, now) = (self.complained_us.load(Ordering::Relaxed), self.clock.now());
-        let due = Timestamp::from_micros(last).after(COMPLAIN_EVERY) <= now;
-        let (order, now) = (Ordering::Relaxed, now.as_micros());
-        if due && self.complained_us.compare_exchange(last, now, order, order).is_ok() {
+        if self.lookups_refused.is_due(self.common.clock.now()) {
             tracing::warn!(
                 %fault,
                 "cannot look up a session or a revocation: the key holds another type than \
@@ -59,15 +56,31 @@ impl RedisStore {
     }
 }
 
+// === impl Errand ===
+
+impl Errand for Question {
+    type Answer = Answer;
+
+    async fn run(&self, link: &Link, turn: Turn, longest: Duration) -> Result<Answer, Fault> {
+        ask(link.connection(), self, turn, longest).await
+    }
+}
+
 async fn ask(
     mut connection: MultiplexedConnection,
     question: &Question,
+    turn: Turn,
     longest: Duration,
 ) -> Result<Answer, Fault> {
     let number = fastrand::u64(..).to_string();
-    let calls = calls(question, &number);
-    let asking = connection.send_packed_commands(&calls, 0, REPLIES);
-    let replies = timeout(longest, asking).await.map_err(|_| Fault::unanswered())??;
+    let calls = calls(question, &number, turn);
+    let asking = connection.send_packed_commands(&calls, 0, calls.cmd_iter().count());
+    let mut replies = timeout(longest, asking).await.map_err(|_| Fault::unanswered())??;
+    if turn == Turn::Guest && replies.len() > REPLIES {
+        // That of ASKING.
+        let asking = replies.remove(1).extract_error();
+        asking.map_err(|error| Fault::new(FaultKind::Moved, error.to_string()))?;
+    }
     let Ok([before, reply, after]) = <[Value; REPLIES]>::try_from(replies) else {
         return Err(foreign());
     };
@@ -79,9 +92,12 @@ async fn ask(
     answer(question, reply.extract_error()?).ok_or_else(Fault::malformed)
 }
 
-fn calls(question: &Question, number: &str) -> Pipeline {
+fn calls(question: &Question, number: &str, turn: Turn) -> Pipeline {
     let mut calls = redis::pipe();
     calls.cmd("ECHO").arg(number);
+    if turn == Turn::Guest {
+        calls.cmd("ASKING");
+    }
     match question {
         Question::Exists(key) => calls.cmd("EXISTS").arg(key),
         // One byte more than is taken tells what is too large.

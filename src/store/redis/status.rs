@@ -1,55 +1,88 @@
 //! What the operator sees of the shared store.
 
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-
-use super::fault::FaultKind;
 use crate::limit::Micros;
 use crate::store::breaker::Position;
 
-/// Counters and levels, read at every scrape.
-#[derive(Debug, Default)]
+/// How the shared store stands.
+#[derive(Clone, Debug)]
 pub struct Status {
-    position: AtomicU8,
-    latency_us: AtomicU64,
-    faults: [AtomicU64; FaultKind::ALL.len()],
+    /// Whether decisions go there.
+    pub state: State,
+    /// Each of its servers: one, or the masters of a cluster.
+    pub nodes: Vec<Reading>,
+}
+
+/// Whether decisions go to the shared store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// All do.
+    Up,
+    /// Of a cluster, those do whose keys are on servers that answer.
+    Partly,
+    /// None do.
+    Away,
+}
+
+/// A server of the store.
+#[derive(Clone, Debug)]
+pub struct Reading {
+    /// Its address, if somebody else than the configuration says what it is.
+    pub name: Option<String>,
+    /// Where its breaker stands.
+    pub position: Position,
+    /// How long the last probe took.
+    pub latency: Micros,
 }
 
 // === impl Status ===
 
 impl Status {
-    pub(super) fn new() -> Self {
-        let status = Self::default();
-        status.position.store(Position::Open.number(), Ordering::Relaxed);
-        status
+    /// How servers stand of which `all_served` says whether they have all keys between them.
+    pub(super) fn of(nodes: Vec<Reading>, all_served: bool) -> Self {
+        let up = nodes.iter().filter(|node| node.is_up()).count();
+        let state = match up {
+            0 => State::Away,
+            _ if up == nodes.len() && all_served => State::Up,
+            _ => State::Partly,
+        };
+        Self { state, nodes }
     }
 
-    pub(super) fn show(&self, position: Position) {
-        self.position.store(position.number(), Ordering::Relaxed);
+    /// The breaker that is furthest from closed.
+    pub fn breaker(&self) -> Position {
+        let worst = |position: &Position| match position {
+            Position::Closed => 0,
+            Position::HalfOpen => 1,
+            Position::Open => 2,
+        };
+        let positions = self.nodes.iter().map(|node| node.position);
+        positions.max_by_key(worst).unwrap_or(Position::Open)
     }
 
-    pub(super) fn took(&self, latency: Micros) {
-        self.latency_us.store(latency.get(), Ordering::Relaxed);
+    /// How long the slowest of the last probes took, where they were answered.
+    pub fn latency(&self) -> Option<Micros> {
+        self.nodes.iter().filter(|node| node.is_up()).map(|node| node.latency).max()
     }
+}
 
-    pub(super) fn count(&self, kind: FaultKind) {
-        self.faults[kind as usize].fetch_add(1, Ordering::Relaxed);
+// === impl Reading ===
+
+impl Reading {
+    /// Whether decisions go there.
+    pub fn is_up(&self) -> bool {
+        self.position == Position::Closed
     }
+}
 
-    /// Where the breaker stands.
-    pub fn position(&self) -> Position {
-        let number = self.position.load(Ordering::Relaxed);
-        let all = [Position::Closed, Position::Open, Position::HalfOpen];
-        all.into_iter().find(|position| position.number() == number).unwrap_or(Position::Open)
-    }
+// === impl State ===
 
-    /// How long the last probe took.
-    pub fn latency(&self) -> Micros {
-        Micros::new(self.latency_us.load(Ordering::Relaxed))
-    }
-
-    /// How often each kind of fault has happened.
-    pub fn faults(&self) -> impl Iterator<Item = (FaultKind, u64)> {
-        let count = |kind: FaultKind| self.faults[kind as usize].load(Ordering::Relaxed);
-        FaultKind::ALL.into_iter().map(move |kind| (kind, count(kind)))
+impl State {
+    /// Its name in the readiness report.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Partly => "partly",
+            Self::Away => "away",
+        }
     }
 }

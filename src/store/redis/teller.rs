@@ -18,24 +18,24 @@ pub(super) struct Teller {
 // === impl Teller ===
 
 impl Teller {
-    /// Whether to tell that the store is back.
-    pub(super) fn up(&mut self, told: usize) {
+    /// Whether to tell that the server, of this name if it has one, is back.
+    pub(super) fn up(&mut self, node: Option<&str>, told: usize) {
         if self.unsettled < TOLD_MAX {
-            tracing::info!(restored = told, "redis decides: connected");
+            tracing::info!(node, restored = told, "redis decides: connected");
             self.told_away = false;
         }
     }
 
-    pub(super) fn away(&mut self, fault: &Fault) {
+    pub(super) fn away(&mut self, node: Option<&str>, fault: &Fault) {
         if self.told_away {
             return;
         }
         self.told_away = true;
         self.unsettled += 1;
         if self.unsettled < TOLD_MAX {
-            tracing::warn!(%fault, "redis is away: deciding without it until it answers");
+            tracing::warn!(node, %fault, "redis is away: deciding without it until it answers");
         } else {
-            tracing::warn!(%fault, "redis keeps going away: deciding without it; silent until a connection has held for a minute");
+            tracing::warn!(node, %fault, "redis keeps going away: deciding without it; silent until a connection has held for a minute");
         }
     }
 
@@ -74,9 +74,9 @@ mod tests {
         let mut teller = Teller::default();
         let told: Vec<bool> = (0..6)
             .map(|_| {
-                teller.up(0);
+                teller.up(None, 0);
                 let untold = !teller.told_away;
-                teller.away(&gone());
+                teller.away(None, &gone());
                 untold
             })
             .collect();
@@ -94,7 +94,7 @@ mod tests {
             attempts += 1;
             breaker.failed(now, 1.0);
             lines += u32::from(!teller.told_away);
-            teller.away(&gone());
+            teller.away(None, &gone());
         }
         assert_eq!(lines, 1);
         assert!((3_590..3_610).contains(&attempts), "{attempts}: one a second");
@@ -115,13 +115,13 @@ mod tests {
     fn an_outage_after_a_settled_connection_is_told_afresh() {
         let mut teller = Teller::default();
         for _ in 0..6 {
-            teller.up(0);
-            teller.away(&gone());
+            teller.up(None, 0);
+            teller.away(None, &gone());
         }
-        teller.up(0);
+        teller.up(None, 0);
         teller.settled();
         assert!(!teller.told_away && teller.unsettled == 0);
-        teller.away(&gone());
+        teller.away(None, &gone());
         assert!(teller.told_away && teller.unsettled == 1);
     }
 }

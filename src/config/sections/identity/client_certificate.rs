@@ -10,7 +10,7 @@ pub(super) fn client_certificate(
     asks_clients: bool,
 ) -> Option<ByCertificate> {
     section.require("user", "\"subject_cn\"");
-    let user = section.word("user", &Name::WORDS, &[]);
+    let user = section.word("user", &Name::WORDS);
     if !asks_clients {
         let mistake = Mistake::new("no client is asked for a certificate")
             .help("name who vouches for clients: `client_ca` in `[tls]`");

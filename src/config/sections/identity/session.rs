@@ -37,8 +37,8 @@ pub(super) fn session(
     section.require("key", "\"session:{id}\"");
     let key = section.parsed("key", key);
     let formats = [("plain", IdFormat::Plain), ("express", IdFormat::Express)];
-    let format = section.word("format", &formats, &[]).unwrap_or(IdFormat::Plain);
-    let stored = section.word("value", &[("json", Stored::Json), ("hash", Stored::Hash)], &[]);
+    let format = section.word("format", &formats).unwrap_or(IdFormat::Plain);
+    let stored = section.word("value", &[("json", Stored::Json), ("hash", Stored::Hash)]);
     let stored = stored.unwrap_or(Stored::Json);
     let user = section.parsed("user", claim_path);
     let tier = section.parsed("tier", claim_path);

@@ -19,7 +19,7 @@ enum Counted {
 /// under way is given back whatever the answer.
 pub(super) fn failures(section: &mut Section<'_>, held: bool) -> Option<Arc<Statuses>> {
     let words = [("requests", Counted::Requests), ("failures", Counted::Failures)];
-    let counted = section.word("count", &words, &[]);
+    let counted = section.word("count", &words);
     let statuses = section.numbers_or_words("failure_status", 1..=STATUSES_MAX, |text| {
         Statuses::parse(&text.value).ok_or_else(|| {
             Mistake::new(format!("not a status: {}", text.shown()))

@@ -60,7 +60,7 @@ pub(super) fn limit(section: &mut Section<'_>) -> Option<(Timed, Written)> {
         ("calendar", Algorithm::Calendar),
         ("concurrency", Algorithm::Concurrency),
     ];
-    let algorithm = match section.word("algorithm", &algorithms, &[]) {
+    let algorithm = match section.word("algorithm", &algorithms) {
         None if section.has("algorithm") => None,
         algorithm => Some(algorithm.unwrap_or(Algorithm::SlidingWindow)),
     };

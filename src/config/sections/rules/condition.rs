@@ -16,7 +16,7 @@ const PATTERN_MAX: usize = 1024;
 /// one of them is invalid.
 pub(super) fn condition(section: &mut Section<'_>, has_user: bool) -> Option<Condition> {
     let words = [("anonymous", When::Anonymous), ("authenticated", When::Authenticated)];
-    let when = section.word("when", &words, &[]);
+    let when = section.word("when", &words);
     if when == Some(When::Authenticated) && !has_user {
         let mistake = Mistake::new("no request has a user: this rule never applies")
             .help("say in `[identity]` who tells the user");

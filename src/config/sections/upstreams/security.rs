@@ -22,7 +22,7 @@ pub(super) fn spoken(section: &mut Section<'_>, servers: Option<&List<ServerAddr
     // Each with whether it goes over TLS, where that is not to be chosen.
     let h2 = |tls| (Protocol::H2, Some(tls));
     let protocols = [("h1", (Protocol::H1, None)), ("h2", h2(true)), ("h2c", h2(false))];
-    let written = section.word("protocol", &protocols, &[]);
+    let written = section.word("protocol", &protocols);
     let (protocol, settled) = written.unwrap_or((Protocol::H1, None));
     let wanted = section.boolean("tls");
     // A mistake in one of these says nothing of what goes with it.
