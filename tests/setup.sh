@@ -14,8 +14,16 @@ fi
 
 has cc || need 'gcc libc6-dev'
 has cmake || need cmake                 # builds zlib-ng, which Pingora links
-has redis-server || need redis-server   # the store; the sample gateway does without, if it must
+# The store; the sample gateway does without, if it must.
+has redis-server || need redis-server
 if [ "${1:-run}" = test ]; then
+    # The tests take another server where this says so: `valkey-server`, or the path of a program.
+    # Debian 12 has that one in bookworm-backports.
+    case ${SLUICEGATE_TEST_REDIS:-redis-server} in
+    redis-server) ;;
+    valkey-server) has valkey-server || need valkey-server ;;
+    *) has "$SLUICEGATE_TEST_REDIS" || { echo "error: $SLUICEGATE_TEST_REDIS is not here" >&2; exit 1; } ;;
+    esac
     # What the tests against real applications run behind the gateway.
     has nginx || need nginx-light
     has python3 || need python3

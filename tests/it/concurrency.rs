@@ -4,7 +4,7 @@ pub(crate) mod abrupt;
 mod alike;
 mod alone;
 mod away;
-mod holding;
+pub(crate) mod holding;
 
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -72,8 +72,9 @@ fn never_more_than_the_quota_are_with_the_application() {
     let (app, most) = counting();
     let config = slots(app.address(), QUOTA, "");
     let gateways = [(); 2].map(|()| Gateway::with_redis(&redis, TIMEOUT, &config));
-    let targets = (0..8)
-        .map(|number| vec![Target { number, address: gateways[number % 2].public(), path: "/" }]);
+    let targets = (0..8).map(|number| {
+        vec![Target { number, address: gateways[number % 2].public(), path: "/", headers: "" }]
+    });
     let load = Load::start(targets.collect(), Duration::ZERO);
     wait_until("enough answers", || app.seen().len() > ANSWERS);
     let samples = load.stop();

@@ -1,6 +1,6 @@
 //! Every way to reach Redis that the configuration knows, each with a Redis of its own.
 
-mod acl;
+pub(crate) mod acl;
 mod tls;
 
 use std::path::PathBuf;

@@ -48,9 +48,12 @@ impl Example {
         let app = App::start();
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(name);
         let text = fs::read_to_string(file.join("gateway.toml")).expect("the example");
+        // On a busy machine a slow answer would be a decision of the gateway's own.
+        let patient = text.replace("url = \"${REDIS_URL", "timeout = \"1s\"\nurl = \"${REDIS_URL");
+        assert_ne!(text, patient, "the example says where its counts are");
         let address = app.address().to_string();
         let own = [("APP", address.as_str()), ("REDIS_URL", url)];
-        let gateway = Gateway::start_whole(&text, &[&own, variables].concat());
+        let gateway = Gateway::start_whole(&patient, &[&own, variables].concat());
         gateway.wait_for_store("up");
         Self { gateway, app, redis }
     }

@@ -27,17 +27,22 @@ const VIEWS: &str = "[meters.views]\npaths = [\"/stories/*\"]\nunique_by = \"use
 
 /// A batch, as the application gets it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Batch {
-    name: String,
-    counts: BTreeMap<String, u64>,
+pub(crate) struct Batch {
+    pub(crate) name: String,
+    pub(crate) counts: BTreeMap<String, u64>,
 }
 
 // === impl Batch ===
 
 impl Batch {
     fn read(text: &str) -> Self {
+        Self::read_of("views", text)
+    }
+
+    /// The same of another meter than `views`.
+    pub(crate) fn read_of(meter: &str, text: &str) -> Self {
         let document: Value = serde_json::from_str(text).expect("a batch in JSON");
-        assert_eq!(document["meter"], "views");
+        assert_eq!(document["meter"], meter);
         let at = |key: &str| document[key].as_u64().expect("milliseconds");
         assert!(at("from") > 1_700_000_000_000 && at("from") <= at("until"), "{document}");
         let counts = document["counts"].as_object().expect("counts").iter();
@@ -72,7 +77,7 @@ fn counted(gateway: &Gateway, seen: u64) -> [u64; 4] {
 }
 
 /// Runs `sluicegate meters` with these words.
-fn meters(gateway: &Gateway, words: &[&str]) -> Output {
+pub(crate) fn meters(gateway: &Gateway, words: &[&str]) -> Output {
     let mut command = Command::new(BINARY);
     command.args(["meters", "--config"]).arg(gateway.config()).args(words);
     command.output().expect("the binary runs")
@@ -80,13 +85,24 @@ fn meters(gateway: &Gateway, words: &[&str]) -> Output {
 
 /// The batches that `sluicegate meters export` prints.
 fn export(gateway: &Gateway) -> Vec<Batch> {
-    let output = meters(gateway, &["export", "views"]);
+    export_of(gateway, "views")
+}
+
+/// The same of another meter than `views`.
+pub(crate) fn export_of(gateway: &Gateway, meter: &str) -> Vec<Batch> {
+    let output = meters(gateway, &["export", meter]);
     assert!(output.status.success(), "{output:?}");
-    String::from_utf8(output.stdout).expect("text").lines().map(Batch::read).collect()
+    let text = String::from_utf8(output.stdout).expect("text");
+    text.lines().map(|line| Batch::read_of(meter, line)).collect()
 }
 
 fn acknowledge(gateway: &Gateway, batch: &str) -> String {
-    let output = meters(gateway, &["ack", "views", batch]);
+    acknowledge_of(gateway, "views", batch)
+}
+
+/// The same of another meter than `views`.
+pub(crate) fn acknowledge_of(gateway: &Gateway, meter: &str, batch: &str) -> String {
+    let output = meters(gateway, &["ack", meter, batch]);
     assert!(output.status.success(), "{output:?}");
     String::from_utf8(output.stderr).expect("text")
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod app;
 pub(crate) mod certificates;
+pub(crate) mod cluster;
 pub(crate) mod fault_proxy;
 pub(crate) mod gateway;
 pub(crate) mod http2;
@@ -10,3 +11,4 @@ pub(crate) mod nginx;
 pub(crate) mod policies;
 pub(crate) mod raw;
 pub(crate) mod redis;
+pub(crate) mod sentinels;

@@ -13,7 +13,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The application. A request with `Upgrade` gets a 101 and then back what it sends; every other one
 /// is kept until [`Self::release`].
-pub(super) struct HoldingApp {
+pub(crate) struct HoldingApp {
     address: SocketAddr,
     shared: Arc<Shared>,
 }
@@ -26,7 +26,7 @@ struct Shared {
 }
 
 /// What came of a request.
-pub(super) enum Came {
+pub(crate) enum Came {
     /// It is with the application; its answer is still to come.
     In(TcpStream),
     /// It was answered by the gateway, with this head.
@@ -36,7 +36,7 @@ pub(super) enum Came {
 // === impl HoldingApp ===
 
 impl HoldingApp {
-    pub(super) fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let address = listener.local_addr().expect("it is bound");
         let shared = Arc::new(Shared::default());
@@ -50,18 +50,18 @@ impl HoldingApp {
         Self { address, shared }
     }
 
-    pub(super) fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// Answers every request that is kept.
-    pub(super) fn release(&self) {
+    pub(crate) fn release(&self) {
         *self.shared.rounds.lock().expect("nobody panics") += 1;
         self.shared.released.notify_all();
     }
 
     /// Sends a request with these further header lines and waits until it is here or answered.
-    pub(super) fn send(&self, gateway: SocketAddr, headers: &str) -> Came {
+    pub(crate) fn send(&self, gateway: SocketAddr, headers: &str) -> Came {
         let before = self.shared.entered.load(Ordering::SeqCst);
         let mut stream = raw::connect(gateway);
         let request = format!("GET / HTTP/1.1\r\nhost: a\r\n{headers}\r\n");
@@ -87,7 +87,7 @@ impl HoldingApp {
     }
 
     /// Sends so many requests one after the other; those that are with the application.
-    pub(super) fn fill(&self, gateway: SocketAddr, count: usize) -> Vec<TcpStream> {
+    pub(crate) fn fill(&self, gateway: SocketAddr, count: usize) -> Vec<TcpStream> {
         let sent = (0..count).map(|_| self.send(gateway, ""));
         sent.filter_map(|came| match came {
             Came::In(stream) => Some(stream),
@@ -101,14 +101,14 @@ impl HoldingApp {
 }
 
 impl Came {
-    pub(super) fn stream(self) -> TcpStream {
+    pub(crate) fn stream(self) -> TcpStream {
         match self {
             Self::In(stream) => stream,
             Self::Answered(head) => panic!("answered: {head}"),
         }
     }
 
-    pub(super) fn head(self) -> String {
+    pub(crate) fn head(self) -> String {
         match self {
             Self::In(_) => panic!("it is with the application"),
             Self::Answered(head) => head,

@@ -56,8 +56,12 @@ fn five_minutes_without_redis() {
     proxy.set(Behaviour::BlackHole);
     gateway.wait_for_store("away");
     let began = Instant::now();
-    let target =
-        |number, gateway: &Gateway| Target { number, address: gateway.public(), path: "/" };
+    let target = |number, gateway: &Gateway| Target {
+        number,
+        address: gateway.public(),
+        path: "/",
+        headers: "",
+    };
     let targets = vec![target(0, &gateway), target(1, &alone)];
     let load = Load::start(vec![targets; THREADS], EVERY);
     sleep(WARM_UP);

@@ -1,6 +1,7 @@
 //! A TCP proxy that misbehaves on demand: between a gateway and its Redis, or anything else.
 //!
-//! One behaviour holds for all connections, those that are open and those to come. A stream that
+//! One behaviour holds for all connections, those that are open and those to come, or for those from
+//! one address: so that some clients lose a server that others still reach. A stream that
 //! lost bytes in a black hole never goes on: TCP delivers everything in order or nothing, and a
 //! stream with a hole in it would be a fault that no network has. A reset is seen within one
 //! `TICK`, since both directions have to let go of the sockets first.
@@ -10,7 +11,7 @@
 mod tests;
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{JoinHandle, sleep, spawn};
@@ -45,6 +46,9 @@ pub(crate) enum Behaviour {
     Corrupt { percent: u8 },
     /// So many chunks of a hundred of the replies come twice.
     Repeat { percent: u8 },
+    /// Nothing passes for as long as this lasts, then everything does: a network that is parted,
+    /// and whose streams go on when it is whole again.
+    Hold,
     /// Connections are closed at once, open ones reset.
     Refuse,
 }
@@ -59,6 +63,8 @@ pub(crate) struct FaultProxy {
 struct Shared {
     target: SocketAddr,
     behaviour: Mutex<Behaviour>,
+    /// The behaviour towards the clients of one address, in place of the other.
+    apart: Mutex<Option<(IpAddr, Behaviour)>>,
     random: Mutex<fastrand::Rng>,
     open: Mutex<Vec<Weak<Pair>>>,
     ended: AtomicBool,
@@ -66,6 +72,7 @@ struct Shared {
 
 /// The two sockets of a connection. Whoever drops it last closes them.
 struct Pair {
+    from: IpAddr,
     client: TcpStream,
     server: TcpStream,
     /// Bytes were lost: nothing passes any more.
@@ -90,6 +97,7 @@ impl FaultProxy {
         let shared = Arc::new(Shared {
             target,
             behaviour: Mutex::new(Behaviour::Pass),
+            apart: Mutex::default(),
             random: Mutex::new(fastrand::Rng::with_seed(SEED)),
             open: Mutex::default(),
             ended: AtomicBool::new(false),
@@ -110,16 +118,27 @@ impl FaultProxy {
 
     /// Switches all connections, open ones and those to come.
     pub(crate) fn set(&self, behaviour: Behaviour) {
+        *lock(&self.shared.apart) = None;
         *lock(&self.shared.behaviour) = behaviour;
-        match behaviour {
-            Behaviour::Refuse => self.cut(),
-            Behaviour::HalfClose => {
-                for pair in self.shared.pairs() {
-                    pair.half_close();
-                }
+        self.apply();
+    }
+
+    /// Switches the connections from this address alone, until all are switched again.
+    pub(crate) fn set_for(&self, from: IpAddr, behaviour: Behaviour) {
+        *lock(&self.shared.apart) = Some((from, behaviour));
+        self.apply();
+    }
+
+    /// Does to open connections what is done once.
+    fn apply(&self) {
+        for pair in self.shared.pairs() {
+            match self.shared.behaviour(pair.from) {
+                Behaviour::HalfClose => pair.half_close(),
+                Behaviour::Refuse => pair.reset(),
+                _ => {}
             }
-            _ => {}
         }
+        self.wait_for_resets();
     }
 
     /// Resets every open connection, and returns when that is done.
@@ -127,6 +146,10 @@ impl FaultProxy {
         for pair in self.shared.pairs() {
             pair.reset();
         }
+        self.wait_for_resets();
+    }
+
+    fn wait_for_resets(&self) {
         let is_cut =
             |pair: Weak<Pair>| pair.upgrade().is_none_or(|pair| !pair.cut.load(Ordering::Relaxed));
         while !lock(&self.shared.open).iter().cloned().all(is_cut) {
@@ -155,14 +178,15 @@ impl Shared {
                 return;
             }
             let full = self.pairs().len() >= OPEN_MAX;
-            if !full && self.behaviour() != Behaviour::Refuse {
-                self.join(client);
+            let Ok(peer) = client.peer_addr() else { continue };
+            if !full && self.behaviour(peer.ip()) != Behaviour::Refuse {
+                self.join(client, peer.ip());
             }
         }
     }
 
     /// Connects the client to the target, or resets it.
-    fn join(self: &Arc<Self>, client: TcpStream) {
+    fn join(self: &Arc<Self>, client: TcpStream, from: IpAddr) {
         let Ok(server) = TcpStream::connect_timeout(&self.target, STUCK) else {
             return linger_not(&client);
         };
@@ -172,13 +196,13 @@ impl Shared {
             stream.set_read_timeout(Some(TICK)).expect("a valid time");
         }
         let [holed, cut] = [AtomicBool::new(false), AtomicBool::new(false)];
-        let pair = Arc::new(Pair { client, server, holed, cut });
+        let pair = Arc::new(Pair { from, client, server, holed, cut });
         let mut open = lock(&self.open);
         open.retain(|pair| pair.strong_count() > 0);
         open.push(Arc::downgrade(&pair));
         drop(open);
         // Looked at only now: a switch in between has met this connection in the list.
-        match self.behaviour() {
+        match self.behaviour(from) {
             Behaviour::HalfClose => pair.half_close(),
             Behaviour::Refuse => pair.reset(),
             _ => {}
@@ -196,7 +220,9 @@ impl Shared {
         }
         let mut chunk = vec![0; CHUNK];
         while !self.is_over(pair) {
-            let length = match from.read(&mut chunk) {
+            let read = from.read(&mut chunk);
+            self.hold(pair);
+            let length = match read {
                 Ok(0) => return self.end(pair, to, direction),
                 Ok(length) => length,
                 Err(error) if is_pause(error.kind()) => continue,
@@ -214,7 +240,7 @@ impl Shared {
     /// Does to a chunk what the behaviour says; how often it passes.
     fn treat(&self, pair: &Pair, chunk: &mut [u8], direction: Direction) -> u32 {
         let reply = direction == Direction::Replies;
-        match self.behaviour() {
+        match self.behaviour(pair.from) {
             Behaviour::Delay(time) if reply => self.wait(pair, time),
             Behaviour::BlackHole => pair.holed.store(true, Ordering::Relaxed),
             Behaviour::Reset { percent } if self.chance(percent) => pair.reset(),
@@ -233,7 +259,7 @@ impl Shared {
 
     /// One side has said that nothing more comes.
     fn end(&self, pair: &Pair, to: &TcpStream, direction: Direction) {
-        let swallowed = self.behaviour() == Behaviour::BlackHole;
+        let swallowed = self.behaviour(pair.from) == Behaviour::BlackHole;
         if swallowed && direction == Direction::Replies {
             pair.holed.store(true, Ordering::Relaxed);
             // Both sockets stay open for as long as the client keeps its own.
@@ -242,6 +268,12 @@ impl Shared {
         } else if direction == Direction::Requests {
             // The client has gone for good: nobody is left to be kept waiting.
             pair.reset();
+        }
+    }
+
+    fn hold(&self, pair: &Pair) {
+        while self.behaviour(pair.from) == Behaviour::Hold && !self.is_over(pair) {
+            sleep(TICK);
         }
     }
 
@@ -256,8 +288,9 @@ impl Shared {
         self.ended.load(Ordering::Relaxed) || pair.cut.load(Ordering::Relaxed)
     }
 
-    fn behaviour(&self) -> Behaviour {
-        *lock(&self.behaviour)
+    fn behaviour(&self, from: IpAddr) -> Behaviour {
+        let apart = lock(&self.apart).filter(|(address, _)| *address == from);
+        apart.map_or_else(|| *lock(&self.behaviour), |(_, behaviour)| behaviour)
     }
 
     fn chance(&self, percent: u8) -> bool {

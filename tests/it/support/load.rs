@@ -37,6 +37,8 @@ pub(crate) struct Target {
     pub(crate) number: usize,
     pub(crate) address: SocketAddr,
     pub(crate) path: &'static str,
+    /// Further header lines, each ended by a line break.
+    pub(crate) headers: &'static str,
 }
 
 /// Threads that ask until they are stopped.
@@ -139,7 +141,7 @@ fn ask(targets: &[Target], every: Duration, stop: &AtomicBool) -> Vec<Sample> {
         let at = turn % targets.len();
         let target = targets[at];
         let sent = Instant::now();
-        let status = callers[at].get(target.path, "").map_err(|error| error.kind());
+        let status = callers[at].get(target.path, target.headers).map_err(|error| error.kind());
         let received = Instant::now();
         samples.push(Sample { target: target.number, sent, received, status });
         sleep(every.saturating_sub(sent.elapsed()));

@@ -1,5 +1,7 @@
-//! A `redis-server` of one's own: started on a free port, ended with the value.
+//! A Redis server of one's own, or whatever speaks like one: started on a free port, ended with the
+//! value.
 
+use std::ffi::OsString;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -13,6 +15,9 @@ use redis::{FromRedisValue, IntoConnectionInfo, RedisResult};
 /// How long a process may take to listen on a busy machine.
 pub(crate) const START_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Names the program that all tests start as their server, in place of `redis-server`.
+const PROGRAM: &str = "SLUICEGATE_TEST_REDIS";
+
 /// Below the ports that Linux gives out by itself, from 32768 on.
 const PORT_RANGE: std::ops::Range<u16> = 20_000..32_000;
 
@@ -22,6 +27,8 @@ static PORTS: AtomicUsize = AtomicUsize::new(0);
 /// A running server; killed when dropped.
 pub(crate) struct RedisServer {
     port: u16,
+    /// Of the test's own connections, as in a URL: `user:password@`, or nothing.
+    login: String,
     arguments: Vec<String>,
     folder: PathBuf,
     child: Child,
@@ -37,14 +44,34 @@ impl RedisServer {
 
     /// The same with further arguments, which come last and so win: `["--appendonly", "yes"]`.
     pub(crate) fn start_with(arguments: &[&str]) -> Self {
-        let number = SERVERS.fetch_add(1, Ordering::Relaxed);
-        let name = format!("sluicegate-redis-{}-{number}", std::process::id());
-        let folder = std::env::temp_dir().join(name);
-        fs::create_dir_all(&folder).expect("a folder for the server");
-        let port = free_port();
-        let arguments: Vec<String> = arguments.iter().map(|&text| text.to_owned()).collect();
+        Self::start_as("", arguments)
+    }
+
+    /// The same where the test itself has to log in, with what stands so in a URL: `:password@`.
+    pub(crate) fn start_as(login: &str, arguments: &[&str]) -> Self {
+        Self::start_at(free_port(), login, arguments)
+    }
+
+    /// The same on a port that the test knows before.
+    pub(crate) fn start_at(port: u16, login: &str, arguments: &[&str]) -> Self {
+        let text = port.to_string();
+        let own = ["--port", &text, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"];
+        let all = own.iter().chain(arguments).map(|&text| text.to_owned());
+        Self::launch(port, login, new_folder(), all.collect())
+    }
+
+    /// Starts a Sentinel with these lines of its configuration, in a file that it rewrites.
+    pub(crate) fn start_sentinel(port: u16, login: &str, lines: &str) -> Self {
+        let folder = new_folder();
+        let file = folder.join("sentinel.conf");
+        fs::write(&file, format!("port {port}\nbind 127.0.0.1\n{lines}")).expect("its file");
+        let file = file.to_str().expect("a plain path").to_owned();
+        Self::launch(port, login, folder, vec![file, "--sentinel".to_owned()])
+    }
+
+    fn launch(port: u16, login: &str, folder: PathBuf, arguments: Vec<String>) -> Self {
         let child = spawn(port, &folder, &arguments);
-        Self { port, arguments, folder, child, admin: Mutex::new(None) }
+        Self { port, login: login.to_owned(), arguments, folder, child, admin: Mutex::new(None) }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -58,10 +85,16 @@ impl RedisServer {
     /// A connection of the test's own. It greets without CLIENT SETINFO, which this server does not
     /// know: what the server refuses is then the gateway's.
     pub(crate) fn connect(&self) -> redis::Connection {
-        let info = self.url().into_connection_info().expect("a valid address");
+        self.try_connect().expect("the server listens")
+    }
+
+    /// The same, where nobody may be there.
+    pub(crate) fn try_connect(&self) -> RedisResult<redis::Connection> {
+        let url = self.url().replace("redis://", &format!("redis://{}", self.login));
+        let info = url.into_connection_info().expect("a valid address");
         let settings = info.redis_settings().clone().set_skip_set_lib_name();
         let client = redis::Client::open(info.set_redis_settings(settings)).expect("an address");
-        client.get_connection().expect("the server listens")
+        client.get_connection()
     }
 
     /// Opens the connection of [`Self::command`] now, while the server still lets it in.
@@ -79,6 +112,13 @@ impl RedisServer {
         let mut admin = self.admin.lock().unwrap_or_else(PoisonError::into_inner);
         let connection = admin.get_or_insert_with(|| self.connect());
         redis::cmd(words[0]).arg(&words[1..]).query(connection)
+    }
+
+    /// What a section of its INFO says of that name.
+    pub(crate) fn info(&self, section: &str, name: &str) -> Option<String> {
+        let text: String = self.command(&["INFO", section]);
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        line.map(|value| value.trim().to_owned())
     }
 
     /// How often it has run the script: each call reads its keys once.
@@ -125,16 +165,27 @@ impl Drop for RedisServer {
     }
 }
 
+/// The server program of all tests.
+fn program() -> OsString {
+    std::env::var_os(PROGRAM).unwrap_or_else(|| "redis-server".into())
+}
+
+fn new_folder() -> PathBuf {
+    let number = SERVERS.fetch_add(1, Ordering::Relaxed);
+    let name = format!("sluicegate-redis-{}-{number}", std::process::id());
+    let folder = std::env::temp_dir().join(name);
+    fs::create_dir_all(&folder).expect("a folder for the server");
+    folder
+}
+
 fn spawn(port: u16, folder: &Path, arguments: &[String]) -> Child {
-    let child = Command::new("redis-server")
-        .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""])
-        .args(["--appendonly", "no", "--dir"])
-        .arg(folder)
-        .args(arguments)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("redis-server is installed (`make test` sees to it)");
+    let program = program();
+    let mut command = Command::new(&program);
+    // In its folder: so it needs no `--dir`, which a Sentinel would not take.
+    command.args(arguments).current_dir(folder).stdout(Stdio::null()).stderr(Stdio::null());
+    let child = command.spawn().unwrap_or_else(|error| {
+        panic!("{}: {error} (`make test` installs redis-server)", program.display())
+    });
     wait_for_listener(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
     child
 }
@@ -167,8 +218,13 @@ pub(crate) fn wait_for_listener(address: SocketAddr) {
 }
 
 /// Waits until `condition` holds; fails after a generous time.
-pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + START_TIMEOUT;
+pub(crate) fn wait_until(what: &str, condition: impl FnMut() -> bool) {
+    wait_within(START_TIMEOUT, what, condition);
+}
+
+/// The same for what may take longer than a process' start.
+pub(crate) fn wait_within(limit: Duration, what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + limit;
     while !condition() {
         assert!(Instant::now() < deadline, "waited in vain for {what}");
         std::thread::sleep(Duration::from_millis(5));

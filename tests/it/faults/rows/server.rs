@@ -3,7 +3,7 @@
 use std::net::TcpStream;
 
 use crate::faults::row::Row;
-use crate::faults::scene::Scene;
+use crate::faults::stage::Single;
 use crate::support::redis::{RedisServer, wait_until};
 
 const DEBUG: &[&str] = &["--enable-debug-command", "yes"];
@@ -20,7 +20,7 @@ fn asleep() {
                 sleeping.expect("it wakes up");
             });
         },
-        Scene::join,
+        Single::join,
     );
 }
 

@@ -1,5 +1,7 @@
 //! That the proxy does what its behaviours say.
 
+use redis::io::tcp::socket2::{Domain, Socket, Type};
+
 use super::*;
 
 /// Only a hang runs into it.
@@ -78,4 +80,31 @@ fn replies_come_late_or_wrong_as_told() {
     proxy.set(Behaviour::Corrupt { percent: 100 });
     let wrong = ask(&open, LONG).expect("an answer").expect("a byte");
     assert_ne!(wrong, b'?');
+}
+
+/// A connection to the proxy from this address of the machine.
+fn connect_from(from: Ipv4Addr, to: SocketAddr) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    socket.bind(&SocketAddr::from((from, 0)).into()).expect("an address of this machine");
+    socket.connect(&to.into()).expect("the proxy listens");
+    socket.into()
+}
+
+#[test]
+fn what_is_held_comes_later_and_only_to_those_who_are_apart() {
+    let (proxy, connect) = proxy();
+    let other = Ipv4Addr::new(127, 0, 0, 2);
+    let (here, there) = (connect(), connect_from(other, proxy.address()));
+    proxy.set_for(other.into(), Behaviour::Hold);
+    assert_eq!(ask(&here, LONG), Ok(Some(b'?')));
+    let fresh = connect_from(other, proxy.address());
+    for stream in [&there, &fresh] {
+        assert!(is_pause(ask(stream, SHORT).unwrap_err()), "nothing passes");
+    }
+    proxy.set(Behaviour::Pass);
+    for mut stream in [&there, &fresh] {
+        stream.set_read_timeout(Some(LONG)).expect("a valid time");
+        assert_eq!(stream.read(&mut [0]).ok(), Some(1), "what was held");
+        assert_eq!(ask(stream, LONG), Ok(Some(b'?')), "and the stream goes on");
+    }
 }
