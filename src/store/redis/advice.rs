@@ -21,10 +21,7 @@ pub(super) enum Found {
 /// One sentence for each thing that would break a promise: what is wrong, what it leads to, and the
 /// way out.
 pub(super) fn advice(info: &str, found: Found) -> Vec<String> {
-    let says = |name: &str| {
-        let line = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-        line.map_or("", str::trim)
-    };
+    let says = |name: &str| said(info, name);
     let version = says("redis_version");
     let is_node = says("cluster_enabled") == "1";
     let all = [
@@ -41,6 +38,12 @@ pub(super) fn advice(info: &str, found: Found) -> Vec<String> {
         (says("maxmemory") != "0").then(|| eviction(says("maxmemory_policy"))).flatten(),
     ];
     all.into_iter().flatten().collect()
+}
+
+/// What a report of lines `name:value` says of `name`; nothing if it does not.
+pub(super) fn said<'a>(report: &'a str, name: &str) -> &'a str {
+    let line = report.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    line.map_or("", str::trim)
 }
 
 fn old(version: &str) -> Option<String> {

@@ -20,6 +20,7 @@ use tokio::time::{sleep, timeout};
 
 use super::RedisStore;
 use super::address::Place;
+use super::advice::said;
 use super::fault::{Fault, FaultKind};
 use super::link::Link;
 use super::route::Shards;
@@ -222,11 +223,8 @@ impl Supervised {
 
 /// What CLUSTER INFO says of elections, and of the cluster's state.
 fn seen(info: &str) -> Seen {
-    let says = |name: &str| {
-        let line = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-        line.map_or("", str::trim)
-    };
-    (says("cluster_state") == "ok", says("cluster_current_epoch").parse().unwrap_or(0))
+    let epoch = said(info, "cluster_current_epoch").parse();
+    (said(info, "cluster_state") == "ok", epoch.unwrap_or(0))
 }
 
 /// The shard of each of `masters`: first those that are where they were, then those whose place

@@ -20,7 +20,7 @@ use super::link::Link;
 use super::route::Blame;
 use super::scripts::PERMITS;
 use super::shard::Shard;
-use super::slots::places_by_slot;
+use super::slots::calls_for;
 use crate::limit::concurrency::RENEW_EVERY;
 use crate::limit::{Micros, Timestamp};
 use crate::store::permits::{Permits, SHARDS};
@@ -108,7 +108,8 @@ impl Shard {
         for place in 0..SHARDS {
             let _one_at_a_time = self.common.telling.lock().await;
             for batch in permits.held(place, |key| self.serves(key.as_str())) {
-                for places in self.groups(&batch) {
+                let keys = batch.iter().map(|of| of.key.as_str());
+                for places in calls_for(self.duty().slots.is_some(), keys) {
                     let mine: Vec<PermitsOf> = places.iter().map(|at| batch[*at].clone()).collect();
                     let told = tell_on(link, &mine, self.common.patience()).await;
                     // What is moving is told with the next renewal, where it is then.
@@ -117,14 +118,6 @@ impl Shard {
             }
         }
         Ok(())
-    }
-
-    fn groups(&self, permits: &[PermitsOf]) -> Vec<Vec<usize>> {
-        match self.duty().slots {
-            None if permits.is_empty() => Vec::new(),
-            None => vec![(0..permits.len()).collect()],
-            Some(_) => places_by_slot(permits.iter().map(|of| of.key.as_str())),
-        }
     }
 }
 

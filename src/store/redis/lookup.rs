@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use super::RedisStore;
 use super::fault::{Fault, FaultKind};
 use super::link::{Link, Turn};
-use super::route::Errand;
+use super::route::{Blame, Errand};
 use crate::identity::lookup::{ANSWER_MAX, Answer, Question};
 
 /// Replies to a question: it, and an echo on each side.
@@ -26,22 +26,17 @@ impl RedisStore {
     /// look at it, and says nothing about the store.
     pub async fn look_up(&self, question: &Question, longest: Duration) -> Result<Answer, Fault> {
         let asked = self.follow(question.key(), longest, question).await;
-        let ((shard, link), answer) = asked.map_err(|fault| match fault.kind() {
+        let (way, answer) = asked.map_err(|fault| match fault.kind() {
             FaultKind::Away => self.common.count(fault),
             _ => fault,
         })?;
-        match answer {
-            Ok(answer) => {
-                shard.answered_on(&link);
-                Ok(answer)
-            }
-            Err(fault) if fault.kind() == FaultKind::ErrorReply => {
-                shard.answered_on(&link);
-                self.complain(&fault);
-                Err(self.common.count(fault))
-            }
-            Err(fault) => Err(shard.note(&link, fault)),
+        let answer = self.conclude(&way, answer, Blame::Call);
+        if let Err(fault) = &answer
+            && fault.kind() == FaultKind::ErrorReply
+        {
+            self.complain(fault);
         }
+        answer
     }
 
     /// Says once in a while why the application's keys cannot be read.

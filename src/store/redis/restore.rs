@@ -29,7 +29,7 @@ use super::link::Link;
 use super::lock;
 use super::scripts::RESTORE;
 use super::shard::Shard;
-use super::slots::{places_by_slot, slot_of, tag_in};
+use super::slots::{calls_for, slot_of, tag_in};
 use crate::limit::{Micros, Timestamp};
 use crate::store::local::{Batch, Known, LocalStore, What};
 use crate::store::script::{Now, Told, restore, restored};
@@ -284,14 +284,15 @@ impl Shard {
             return Vec::new();
         }
         let duty = self.duty();
-        if duty.slots.is_none() {
-            let told = self.tell(link, &duty.heart.calls, number, known).await;
-            return vec![((0..known.len()).collect(), told)];
-        }
-        let groups = places_by_slot(known.iter().map(|known| &*known.key));
+        let duty = &duty;
+        let groups = calls_for(duty.slots.is_some(), known.iter().map(|known| &*known.key));
         let calls = groups.into_iter().map(|places| async move {
             let mine: Vec<Arc<Known>> = places.iter().map(|at| Arc::clone(&known[*at])).collect();
-            let told = self.tell(link, &self.record(&mine[0]), number, &mine).await;
+            let record = match duty.slots {
+                Some(_) => self.record(&mine[0]),
+                None => duty.heart.calls.clone(),
+            };
+            let told = self.tell(link, &record, number, &mine).await;
             (places, told)
         });
         stream::iter(calls).buffer_unordered(TOLD_AT_ONCE).collect().await

@@ -14,7 +14,7 @@ use super::fault::{Elsewhere, Fault, FaultKind};
 use super::link::{Link, Turn};
 use super::scripts::Script;
 use super::shard::Shard;
-use super::slots::{places_by_slot, slot_of};
+use super::slots::{calls_for, slot_of};
 
 /// How often a call is sent on: from who served the slot once, to who does, to where it is moving.
 const HOPS_MAX: usize = 3;
@@ -61,17 +61,28 @@ impl RedisStore {
         blame: Blame,
         read: impl FnOnce(&Value) -> Result<T, Fault>,
     ) -> Result<(T, Arc<Shard>), Fault> {
-        let ((shard, link), reply) = self.follow(key, longest, &(script, command)).await?;
-        match reply.and_then(|reply| read(&reply)) {
+        let (way, reply) = self.follow(key, longest, &(script, command)).await?;
+        let answer = self.conclude(&way, reply.and_then(|reply| read(&reply)), blame)?;
+        Ok((answer, way.0))
+    }
+
+    /// Tells the breaker of the server what came of a call to it.
+    pub(super) fn conclude<T>(
+        &self,
+        (shard, link): &Way,
+        answer: Result<T, Fault>,
+        blame: Blame,
+    ) -> Result<T, Fault> {
+        match answer {
             Ok(answer) => {
-                shard.answered_on(&link);
-                Ok((answer, shard))
+                shard.answered_on(link);
+                Ok(answer)
             }
             Err(fault) if fault.kind() == FaultKind::ErrorReply && blame == Blame::Call => {
-                shard.answered_on(&link);
+                shard.answered_on(link);
                 Err(self.common.count(fault))
             }
-            Err(fault) => Err(shard.note(&link, fault)),
+            Err(fault) => Err(shard.note(link, fault)),
         }
     }
 
@@ -184,10 +195,7 @@ impl RedisStore {
 
     /// Which of `keys` may be in one call, call by call.
     pub fn groups<'a>(&self, keys: impl ExactSizeIterator<Item = &'a str>) -> Vec<Vec<usize>> {
-        if self.shards.load().owners.is_some() {
-            return places_by_slot(keys);
-        }
-        if keys.len() == 0 { Vec::new() } else { vec![(0..keys.len()).collect()] }
+        calls_for(self.shards.load().owners.is_some(), keys)
     }
 }
 

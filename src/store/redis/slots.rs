@@ -55,8 +55,14 @@ pub(super) fn tag_in(slot: u16) -> String {
     subject(tags()[usize::from(slot)])
 }
 
-/// Which of `keys` are in one slot, slot by slot.
-pub(super) fn places_by_slot<'a>(keys: impl Iterator<Item = &'a str>) -> Vec<Vec<usize>> {
+/// Which of `keys` may be in one call, call by call: those of one slot of a cluster, or all there are.
+pub(super) fn calls_for<'a>(
+    is_cluster: bool,
+    keys: impl ExactSizeIterator<Item = &'a str>,
+) -> Vec<Vec<usize>> {
+    if !is_cluster {
+        return if keys.len() == 0 { Vec::new() } else { vec![(0..keys.len()).collect()] };
+    }
     let mut groups: BTreeMap<u16, Vec<usize>> = BTreeMap::new();
     for (place, key) in keys.enumerate() {
         groups.entry(slot_of(key.as_bytes())).or_default().push(place);
