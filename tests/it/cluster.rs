@@ -22,11 +22,6 @@ use crate::support::app::App;
 use crate::support::cluster::Cluster;
 use crate::support::gateway::{Gateway, app_at};
 
-/// Whether this is `make soak`, which asks for all of it.
-fn soaking() -> bool {
-    std::env::var_os("SLUICEGATE_SOAK").is_some()
-}
-
 /// A gateway in front of `app` whose counts are in `cluster`. It waits long for its servers: on a
 /// busy machine a slow answer would be a decision of its own.
 fn gateway(cluster: &Cluster, app: &App, store: &str, rest: &str) -> Gateway {

@@ -8,12 +8,12 @@ use std::fs;
 use std::path::Path;
 
 /// Whether this is `make soak`, which asks for all of it.
-fn soaking() -> bool {
+pub(crate) fn soaking() -> bool {
     std::env::var_os("SLUICEGATE_SOAK").is_some()
 }
 
 /// Tells what was measured, and leaves it where `make soak` finds it.
-fn tell(name: &str, figures: &str) {
+pub(crate) fn tell(name: &str, figures: &str) {
     const FOLDER: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/endurance");
     eprintln!("{name}: {figures}");
     fs::create_dir_all(FOLDER).expect("a folder for the lines");

@@ -2,7 +2,8 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::{gateway, soaking};
+use super::gateway;
+use crate::endurance::{soaking, tell};
 use crate::support::app::App;
 use crate::support::cluster::{Cluster, slot_of};
 use crate::support::gateway::{Gateway, app_at};
@@ -89,6 +90,8 @@ fn one_subject_is_admitted_as_on_a_single_server() {
     let store = format!("timeout = \"1s\"\n{store}");
     let alone = [(); 2].map(|()| Gateway::with_redis(&redis, &store, &config));
     let of_one = admitted(&alone, requests);
-    eprintln!("{requests} requests: {of_cluster} admitted by a cluster, {of_one} by one server");
+    let figures =
+        format!("{requests} requests: {of_cluster} admitted by a cluster, {of_one} by one server");
+    tell("cluster one subject", &figures);
     assert_eq!([of_cluster, of_one], [quota, quota]);
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::thread::{scope, sleep};
 use std::time::{Duration, Instant};
 
-use super::{gateway, soaking};
+use super::gateway;
+use crate::endurance::{soaking, tell};
 use crate::support::app::App;
 use crate::support::cluster::Cluster;
 use crate::support::gateway::{Gateway, app_at};
@@ -117,8 +118,8 @@ fn compare(algorithm: &str, most_of: usize) {
     let share = rate(&apart) / rate(&together);
     let [all, one] = most(&apart);
     let [all_max, one_max] = [most_of * ALL, most_of * EACH];
-    eprintln!(
-        "{algorithm}: {} requests, {} admitted in {:.1} s on a cluster, {} in {:.1} s on one \
+    let figures = format!(
+        "{} requests, {} admitted in {:.1} s on a cluster, {} in {:.1} s on one \
          server: {share:.3}; {} refunds; most in a second: {all} of {all_max} by all, {one} of \
          {one_max} by one",
         apart.samples.len(),
@@ -128,6 +129,7 @@ fn compare(algorithm: &str, most_of: usize) {
         together.seconds,
         apart.refunds,
     );
+    tell(&format!("cluster two subjects {algorithm}"), &figures);
     assert!(apart.refunds > 0, "the servers never disagreed");
     assert_eq!(together.refunds, 0);
     // What is being given back may be on top: a request of each thread.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::scene::{
     STORE, ask, client, clients, everyone, gateway, other_than, pair, rule, wait_for_stores,
 };
-use crate::concurrency::holding::{Came, HoldingApp};
+use crate::concurrency::holding::HoldingApp;
 use crate::support::app::App;
 use crate::support::cluster::{Cluster, slot_of};
 use crate::support::gateway::Gateway;
@@ -38,16 +38,7 @@ fn held_by(gateway: &Gateway) -> f64 {
 
 /// Sends requests one after the other; those that are with the application.
 fn fill(app: &HoldingApp, gateway: &Gateway, client: &str, count: usize) -> Vec<TcpStream> {
-    let header = format!("x-forwarded-for: {client}\r\n");
-    let sent = (0..count).map(|_| app.send(gateway.public(), &header));
-    sent.filter_map(|came| match came {
-        Came::In(stream) => Some(stream),
-        Came::Answered(head) => {
-            assert!(head.starts_with("HTTP/1.1 429 "), "{head}");
-            None
-        }
-    })
-    .collect()
+    app.fill_with(gateway.public(), &format!("x-forwarded-for: {client}\r\n"), count)
 }
 
 fn finish(app: &HoldingApp, streams: Vec<TcpStream>) {

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::{gateway, soaking};
+use super::gateway;
+use crate::endurance::{soaking, tell};
 use crate::support::app::App;
 use crate::support::cluster::{Cluster, SLOTS, slot_of};
 use crate::support::load::Caller;
@@ -68,11 +69,12 @@ fn no_client_chooses_its_slot() {
     }
     let after = used().into_iter().zip(before);
     let sizes = after.zip(masters).map(|((after, before), keys)| (after - before) / keys as u64);
-    eprintln!(
+    let figures = format!(
         "{HOSTILE} hostile subjects: {masters:?} a master, {parts:?} a sixteenth of the slots; {:?} \
          bytes a key",
         sizes.collect::<Vec<_>>()
     );
+    tell("cluster hostile subjects", &figures);
     assert!(is_even(&masters) && is_even(&parts));
 }
 
@@ -114,10 +116,11 @@ fn three_masters_share_the_work_of_one() {
     let decisions = if soaking() { 100_000 } else { 8_000 };
     let (one, alone) = work(1, decisions);
     let (three, shared) = work(3, decisions);
-    eprintln!(
+    let figures = format!(
         "{decisions} decisions: one master {one:?} calls, {alone:.1} µs of its time each; three \
          masters {three:?} calls, {shared:.1} µs each"
     );
+    tell("cluster work of the masters", &figures);
     assert!(one[0] >= decisions && three.iter().sum::<usize>() >= decisions);
     assert!(is_even(&three), "{three:?}");
 }

@@ -88,7 +88,17 @@ impl HoldingApp {
 
     /// Sends so many requests one after the other; those that are with the application.
     pub(crate) fn fill(&self, gateway: SocketAddr, count: usize) -> Vec<TcpStream> {
-        let sent = (0..count).map(|_| self.send(gateway, ""));
+        self.fill_with(gateway, "", count)
+    }
+
+    /// The same with these further header lines, each ended by a line break.
+    pub(crate) fn fill_with(
+        &self,
+        gateway: SocketAddr,
+        headers: &str,
+        count: usize,
+    ) -> Vec<TcpStream> {
+        let sent = (0..count).map(|_| self.send(gateway, headers));
         sent.filter_map(|came| match came {
             Came::In(stream) => Some(stream),
             Came::Answered(head) => {

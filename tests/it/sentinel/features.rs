@@ -1,5 +1,5 @@
-//! Sessions, costs, meters, bans, permits and refunds behind Sentinel, before and after another
-//! server has become the master.
+//! Sessions, revocations, costs and permits behind Sentinel, before and after another server has
+//! become the master; and meters.
 
 use redis::FromRedisValue;
 
