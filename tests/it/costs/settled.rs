@@ -122,6 +122,9 @@ fn a_reported_cost_fills_a_limit_and_no_more() {
     };
     assert_eq!(ask("30"), (200, "70".to_owned()), "the fields speak of what it has cost");
     assert_eq!(ask("1000000"), (200, "0".to_owned()));
+    // Else a request that is let in before gives its units back behind it, and there is room again.
+    let settled = || gateway.metric("sluicegate_settlements_total", &["redis"]);
+    wait_until("both costs to be settled", || settled() >= 2.0);
     wait_until("the limit to be full", || ask("0").0 == 429);
     // Not beyond: the first units to come back make room again.
     let key = |letter: &str| {
