@@ -21,7 +21,9 @@
 --               earlier one of the same call took. A denial writes nothing, with one exception: a
 --               value that its policy and clock could not have produced (the clock stepped back,
 --               a burst or window was lowered, a calendar
---               was changed) is cut to the worst that they could and written so.
+--               was changed) is cut to the worst that they could and written so. And a value
+--               that counts for longer than whoever wrote it knew (the window was made longer)
+--               gets a longer time to live.
 -- Clock         Redis' TIME, read once.
 
 local algorithms = { t = token_bucket, s = sliding_window, c = calendar, b = ban, n = concurrency }
@@ -85,6 +87,9 @@ for k = 1, #keys do
   elseif dirty[k] then
     local value, ttl_us = algorithm_of[k].write(standings[k])
     call('SET', keys[k], value, 'PX', format('%d', math.max(1, math.ceil(ttl_us / 1000)) + spare_ms))
+  elseif standings[k].outlives then
+    local _, ttl_us = algorithm_of[k].write(standings[k])
+    call('SET', keys[k], values[k], 'PX', format('%d', math.max(1, math.ceil(ttl_us / 1000)) + spare_ms))
   end
 end
 

@@ -90,11 +90,14 @@ function sliding_window.read(value, now, quota, window, tick)
   }
   local width, tick_stored, newest, records = header(value)
   if not width then return standing end
+  local longer = tick_stored < tick
   if tick_stored ~= tick or newest > standing.present or width < standing.width then
     value = reread(value, standing, width, tick_stored, newest, records)
     width, tick_stored, newest, records = header(value)
     if not width then return standing end
   end
+  -- A longer window: the value is kept as long, also if nothing is charged.
+  standing.outlives = longer
   find_live(standing, value, width, newest, records)
   return standing
 end

@@ -9,6 +9,10 @@
 //! with `T = numerator / denominator` in lowest terms, one part is `1 / denominator` us, and a
 //! unit costs `numerator` parts. Everything stays an integer below 2^53, exact here and in Lua.
 //!
+//! The state says in which rate it was written. A debt is so many units: under another rate it stays
+//! as many, rounded up by less than 1/128 of one, whatever time it takes to pay them off. Else who is told
+//! "100 an hour" instead of "100 a minute" would find the minute's debt to be next to nothing.
+//!
 //! Promise: in any span `t`, at most `burst + t * quota / window` units are admitted; within one
 //! window that can be `burst + quota`. Who needs a hard cap per window takes `sliding-window`.
 
@@ -18,13 +22,15 @@ use super::time::{Micros, Timestamp};
 /// Lua's largest exact integer; no debt grows beyond it.
 const EXACT_MAX: u128 = 1 << 53;
 
+/// Of a unit, what another rate made of it is exact to so many parts.
+const PARTS_OF_UNIT: u128 = 256;
+
 /// The rate and the burst of a policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TokenBucket {
     quota: Quota,
     burst: u64,
-    numerator: u64,
-    denominator: u64,
+    rate: Rate,
     cap: u64,
     shares: u64,
 }
@@ -36,6 +42,17 @@ pub struct Tat {
     pub at: Timestamp,
     /// Parts of a microsecond on top, in the denominator of the policy that wrote them.
     pub parts: u64,
+    /// The rate of that policy.
+    pub rate: Rate,
+}
+
+/// How long a unit takes to come back: `numerator / denominator` microseconds, in lowest terms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// Parts that a unit costs.
+    pub numerator: u64,
+    /// Parts in a microsecond. Neither is zero.
+    pub denominator: u64,
 }
 
 /// A key's debt at one moment, in parts.
@@ -64,8 +81,8 @@ impl TokenBucket {
             let burst_max = (cap_max / u128::from(numerator)) as u64;
             return Err(LimitError::Inexact { burst_max });
         }
-        let denominator = quota.units() / divisor;
-        Ok(Self { quota, burst, numerator, denominator, cap: cap as u64, shares: 1 })
+        let rate = Rate { numerator, denominator: quota.units() / divisor };
+        Ok(Self { quota, burst, rate, cap: cap as u64, shares: 1 })
     }
 
     /// One of `shares` equal shares of this bucket: the same debt, but a unit costs as much as
@@ -103,25 +120,37 @@ impl TokenBucket {
 
     /// Parts a unit costs, parts in a microsecond, parts of a full debt: what the script is told.
     pub const fn parameters(&self) -> [u64; 3] {
-        [self.numerator, self.denominator, self.cap]
+        [self.rate.numerator, self.rate.denominator, self.cap]
+    }
+
+    /// How long a unit takes to come back.
+    pub const fn rate(&self) -> Rate {
+        self.rate
     }
 
     /// The debt that `stored` amounts to at `now`.
     pub fn read(&self, stored: Option<&Tat>, now: Timestamp) -> Debt {
         let Some(tat) = stored else { return Debt { parts: 0, repaired: false } };
-        // A fraction that this denominator cannot have comes from another quota: round it up.
-        let (at, parts) = if tat.parts >= self.denominator {
-            (tat.at.after(Micros::new(1)), 0)
-        } else {
-            (tat.at, tat.parts)
-        };
-        let ahead = i128::from(at.as_micros()) - i128::from(now.as_micros());
-        let debt = ahead * i128::from(self.denominator) + i128::from(parts);
+        let mut debt = u128::try_from(tat.debt(now)).unwrap_or(0);
+        if tat.rate != self.rate {
+            debt = self.converted(debt, tat.rate);
+        }
         let worst = self.cap * self.shares;
-        if debt > i128::from(worst) {
+        if debt > u128::from(worst) {
             return Debt { parts: worst, repaired: true };
         }
-        Debt { parts: u64::try_from(debt).unwrap_or(0), repaired: false }
+        Debt { parts: debt as u64, repaired: false }
+    }
+
+    /// A debt in parts of `rate` in parts of this one's: as many units, rounded up.
+    fn converted(&self, debt: u128, rate: Rate) -> u128 {
+        if debt >= EXACT_MAX {
+            // No policy has such a debt: the clock stepped back.
+            return u128::MAX;
+        }
+        let (was, is) = (u128::from(rate.numerator), u128::from(self.rate.numerator));
+        let fraction = (debt % was * PARTS_OF_UNIT).div_ceil(was);
+        debt / was * is + (fraction * is).div_ceil(PARTS_OF_UNIT)
     }
 
     /// Whether `cost` more units fit.
@@ -143,21 +172,22 @@ impl TokenBucket {
     /// The debt without `units` units of the whole bucket, of a charge that may be paid off in
     /// `ahead`, as far as it is not.
     pub fn refund(&self, debt: &mut Debt, units: u64, ahead: Micros) {
-        let unpaid = ahead.get().saturating_mul(self.denominator);
-        let given_back = units.saturating_mul(self.numerator).min(unpaid);
+        let unpaid = ahead.get().saturating_mul(self.rate.denominator);
+        let given_back = units.saturating_mul(self.rate.numerator).min(unpaid);
         debt.parts = debt.parts.saturating_sub(given_back);
     }
 
     /// When `cost` units that are charged at `now` are paid off if they are the first to be.
     pub const fn paid_off(&self, cost: u64, now: Timestamp) -> Timestamp {
-        now.after(Micros::new(self.price(cost) / self.denominator))
+        now.after(Micros::new(self.price(cost) / self.rate.denominator))
     }
 
     /// What to store for `debt`.
     pub const fn state(&self, debt: &Debt, now: Timestamp) -> Tat {
         Tat {
-            at: now.after(Micros::new(debt.parts / self.denominator)),
-            parts: debt.parts % self.denominator,
+            at: now.after(Micros::new(debt.parts / self.rate.denominator)),
+            parts: debt.parts % self.rate.denominator,
+            rate: self.rate,
         }
     }
 
@@ -173,19 +203,19 @@ impl TokenBucket {
             return None;
         }
         let over = (debt.parts + self.room_for(cost)).saturating_sub(self.cap);
-        Some(Micros::new(over.div_ceil(self.denominator)))
+        Some(Micros::new(over.div_ceil(self.rate.denominator)))
     }
 
     /// Time until one more unit is there than now; zero when the bucket is full.
     pub const fn reset_after(&self, debt: &Debt) -> Micros {
         let next = self.remaining(debt) + 1;
         let over = (debt.parts + self.room_for(next)).saturating_sub(self.cap);
-        Micros::new(over.div_ceil(self.denominator))
+        Micros::new(over.div_ceil(self.rate.denominator))
     }
 
     /// Time until nothing is left of `debt`.
     pub const fn empty_after(&self, debt: &Debt) -> Micros {
-        Micros::new(debt.parts.div_ceil(self.denominator))
+        Micros::new(debt.parts.div_ceil(self.rate.denominator))
     }
 
     /// The share of the bucket that is used, in millionths.
@@ -206,13 +236,27 @@ impl TokenBucket {
 
     /// Parts that `cost` units cost.
     const fn price(&self, cost: u64) -> u64 {
-        cost.saturating_mul(self.numerator).saturating_mul(self.shares)
+        cost.saturating_mul(self.rate.numerator).saturating_mul(self.shares)
     }
 
     /// Parts that must be free for `cost` units: their price, or the whole bucket if that is less.
     const fn room_for(&self, cost: u64) -> u64 {
         let price = self.price(cost);
         if price < self.cap { price } else { self.cap }
+    }
+}
+
+// === impl Tat ===
+
+impl Tat {
+    /// What is still to be paid off at `now`, in parts of its own rate; negative if that is over.
+    fn debt(&self, now: Timestamp) -> i128 {
+        // A fraction that this denominator cannot have comes from another quota: round it up.
+        let whole = self.parts >= self.rate.denominator;
+        let (at, parts) =
+            if whole { (self.at.after(Micros::new(1)), 0) } else { (self.at, self.parts) };
+        let ahead = i128::from(at.as_micros()) - i128::from(now.as_micros());
+        ahead * i128::from(self.rate.denominator) + i128::from(parts)
     }
 }
 

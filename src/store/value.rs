@@ -6,21 +6,21 @@
 use crate::limit::ban::{LEVEL_MAX, Sentence};
 use crate::limit::calendar::{COUNT_MAX as UNITS_COUNTED_MAX, Count, Period};
 use crate::limit::sliding_window::{Log, Record};
-use crate::limit::token_bucket::{Tat, TokenBucket};
+use crate::limit::token_bucket::{Rate, Tat};
 use crate::limit::{Limit, Micros, Standing, State, Timestamp};
 
 /// Lua's largest exact integer.
 const EXACT_MAX: u64 = 1 << 53;
-/// Digits of a TAT's whole microseconds.
+/// Digits of a TAT's whole microseconds, as version 0.1.0 wrote it.
 const TAT_DIGITS: usize = 16;
 /// Most bytes of a TAT; a longer value is not ours.
-const TAT_MAX: usize = 32;
+const TAT_MAX: usize = 72;
 /// Bytes of a sliding-window value before its first running count.
 const HEAD: usize = 13;
+/// A unit of a bucket costs less: no window is longer than 366 days.
+const UNIT_END: u64 = 1 << 45;
 /// The latest moment that has so many digits.
 const TAT_AT_MAX: u64 = 9_999_999_999_999_999;
-/// The largest denominator whose fraction rides in the integer, as three digits.
-const DENOMINATOR_SHORT: u64 = 1_000;
 /// Counts below this are written in three bytes, others in six.
 const COUNT_SHORT: u64 = 1 << 24;
 const COUNT_MAX: u64 = (1 << 48) - 1;
@@ -37,7 +37,7 @@ pub(super) type Value = Box<[u8]>;
 /// The state that `bytes` hold; `None` if the script did not write them, as the script has it.
 pub(super) fn decode(limit: &Limit, bytes: &[u8]) -> Option<State> {
     match limit {
-        Limit::TokenBucket(_) => decode_tat(bytes).map(State::TokenBucket),
+        Limit::TokenBucket(bucket) => decode_tat(bytes, bucket.rate()).map(State::TokenBucket),
         Limit::SlidingWindow(_) => decode_log(bytes).map(State::SlidingWindow),
         Limit::Calendar(_) => decode_count(bytes).map(State::Calendar),
         Limit::Ban(_) => decode_sentence(bytes).map(State::Ban),
@@ -49,7 +49,7 @@ pub(super) fn decode(limit: &Limit, bytes: &[u8]) -> Option<State> {
 /// The bytes of `state`, as the script of `limit` would write them; `None` if nothing is in it.
 pub(super) fn encode(limit: &Limit, state: &State) -> Option<Value> {
     match (limit, state) {
-        (Limit::TokenBucket(bucket), State::TokenBucket(tat)) => Some(encode_tat(bucket, tat)),
+        (_, State::TokenBucket(tat)) => Some(encode_tat(tat)),
         (_, State::SlidingWindow(log)) => encode_log(limit, log),
         (_, State::Calendar(count)) => encode_count(count),
         (_, State::Ban(sentence)) => encode_sentence(sentence),
@@ -66,15 +66,10 @@ pub(super) fn encode_charge(limit: &Limit, standing: &Standing) -> Value {
     }
 }
 
-fn encode_tat(bucket: &TokenBucket, tat: &Tat) -> Value {
-    let [_, denominator, _] = bucket.parameters();
+fn encode_tat(tat: &Tat) -> Value {
+    let Rate { numerator, denominator } = tat.rate;
     let at = tat.at.as_micros().min(TAT_AT_MAX);
-    let text = match tat.parts {
-        0 => format!("{at:0TAT_DIGITS$}"),
-        parts if denominator <= DENOMINATOR_SHORT => format!("{at:0TAT_DIGITS$}{parts:03}"),
-        parts => format!("{at:0TAT_DIGITS$}:{parts}"),
-    };
-    text.into_bytes().into()
+    format!("{at}:{}:{numerator}:{denominator}", tat.parts).into_bytes().into()
 }
 
 fn encode_log(limit: &Limit, log: &Log) -> Option<Value> {
@@ -118,14 +113,26 @@ fn push(bytes: &mut Vec<u8>, number: u64, width: usize) {
     bytes.extend_from_slice(&number.to_be_bytes()[8 - width..]);
 }
 
-fn decode_tat(bytes: &[u8]) -> Option<Tat> {
+/// A value without a rate is of version 0.1.0; it counts in the `present` one.
+fn decode_tat(bytes: &[u8], present: Rate) -> Option<Tat> {
     let text = std::str::from_utf8(bytes).ok().filter(|text| text.len() <= TAT_MAX)?;
-    let (at, parts) = match text.split_once(':') {
-        Some(halves) => halves,
-        None => text.split_at_checked(TAT_DIGITS).unwrap_or((text, "")),
+    let words: Vec<&str> = text.split(':').collect();
+    let exact = |text: &str| number(text).filter(|number| *number < EXACT_MAX);
+    let below = |text: &str, end| number(text).filter(|number| (1..end).contains(number));
+    let (at, parts, rate) = match words[..] {
+        [at, parts, numerator, denominator] => {
+            let (numerator, denominator) =
+                (below(numerator, UNIT_END)?, below(denominator, EXACT_MAX)?);
+            (at, exact(parts)?, Rate { numerator, denominator })
+        }
+        [at, parts] => (at, exact(parts)?, present),
+        [text] => {
+            let (at, parts) = text.split_at_checked(TAT_DIGITS).unwrap_or((text, ""));
+            (at, if parts.is_empty() { 0 } else { exact(parts)? }, present)
+        }
+        _ => return None,
     };
-    let parts = if parts.is_empty() && !text.contains(':') { "0" } else { parts };
-    Some(Tat { at: Timestamp::from_micros(number(at)?), parts: number(parts)? })
+    Some(Tat { at: Timestamp::from_micros(exact(at)?), parts, rate })
 }
 
 fn decode_count(bytes: &[u8]) -> Option<Count> {
@@ -189,6 +196,7 @@ mod tests {
     use super::*;
     use crate::limit::calendar::Calendar;
     use crate::limit::sliding_window::SlidingWindow;
+    use crate::limit::token_bucket::TokenBucket;
     use crate::limit::{Quota, quota};
 
     const NOW: Timestamp = Timestamp::from_micros(1_763_000_000_000_000);
@@ -201,9 +209,35 @@ mod tests {
     fn a_bucket_comes_back_as_it_was() {
         for (units, parts) in [(1, 0), (7, 3), (7, 0), (1_009, 1_000)] {
             let quota = Quota::new(units, Micros::SECOND).unwrap();
-            let limit = Limit::TokenBucket(TokenBucket::new(quota, 5).unwrap());
-            let state = State::TokenBucket(Tat { at: NOW, parts });
-            assert_eq!(back(&limit, &state), Some(state), "{units} a second");
+            let bucket = TokenBucket::new(quota, 5).unwrap();
+            let limit = Limit::TokenBucket(bucket);
+            for rate in [bucket.rate(), Rate { numerator: 600_000, denominator: 7 }] {
+                let state = State::TokenBucket(Tat { at: NOW, parts, rate });
+                assert_eq!(back(&limit, &state), Some(state), "{units} a second, {rate:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_an_older_version_wrote_counts_in_the_present_rate() {
+        let quota = Quota::new(7, Micros::SECOND).unwrap();
+        let bucket = TokenBucket::new(quota, 5).unwrap();
+        let limit = Limit::TokenBucket(bucket);
+        let forms = [
+            ("1763000000000000", 0),
+            ("1763000000000000003", 3),
+            ("1763000000000000:1005", 1_005),
+            ("1763000000000000:3:1000000:7", 3),
+        ];
+        for (text, parts) in forms {
+            let tat = Tat { at: NOW, parts, rate: bucket.rate() };
+            let state = State::TokenBucket(tat);
+            assert_eq!(decode(&limit, text.as_bytes()), Some(state), "{text}");
+        }
+        for text in
+            ["", ":", "1:2:3", "1:2:0:4", "1:2:3:0", "1:2:3:4:5", "-1", "1:x", "9007199254740992"]
+        {
+            assert_eq!(decode(&limit, text.as_bytes()), None, "{text}");
         }
     }
 

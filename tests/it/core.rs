@@ -238,6 +238,9 @@ fn a_changed_policy_acts_on_the_state_that_is_there() {
         (sliding_window(10, 3_600_000_000, 64), sliding_window(10, 60_000_000, 64)),
         (sliding_window(10, 60_000_000, 64), sliding_window(5, 60_000_000, 16)),
         (token_bucket(10, 60_000_000, 10), token_bucket(10, 3_600_000_000, 1)),
+        (token_bucket(10, 60_000_000, 10), token_bucket(10, 3_600_000_000, 10)),
+        (token_bucket(10, 60_000_000, 10), token_bucket(1, 60_000_000, 10)),
+        (token_bucket(10, 3_600_000_000, 10), token_bucket(10, 60_000_000, 10)),
         (token_bucket(10, 3_600_000_000, 10), token_bucket(7, 60_000_000, 7)),
         (day(10, 0), month(10)),
         (month(10), day(10, 0)),
@@ -250,6 +253,63 @@ fn a_changed_policy_acts_on_the_state_that_is_there() {
         client.plan = after.into();
         assert!(!client.ask(1).allowed, "a fresh quota by a reload: {before:?} to {after:?}");
     }
+}
+
+/// A client after a history under one limit, which has changed to another.
+struct Changed {
+    client: Client,
+    /// What it was told last under the first limit.
+    last: Decision,
+    /// How many admissions were before the change.
+    before: usize,
+}
+
+fn changed(before: Limit, after: Limit, pauses: &[(u64, u64)]) -> Changed {
+    let mut client = Client::new(before);
+    let mut last = client.ask(1);
+    for (pause, cost) in pauses {
+        client.now = client.now.after(Micros::new(*pause));
+        last = client.ask(*cost);
+    }
+    client.plan = after.into();
+    let before = client.admitted.len();
+    Changed { client, last, before }
+}
+
+#[test]
+fn a_changed_bucket_has_used_as_many_units_as_before() {
+    let bucket = || (1_u64..40, windows());
+    proptest!(|(was in bucket(), is in bucket(), pauses in pauses())| {
+        let limit = |(burst, (quota, window))| token_bucket(quota, window, burst);
+        let Changed { mut client, last, .. } = changed(limit(was), limit(is), &pauses[..60]);
+        let left = is.0.saturating_sub(was.0 - last.remaining);
+        let admitted = (0..100).take_while(|_| client.ask(1).allowed).count() as u64;
+        // What another rate makes of a part of a unit is rounded up.
+        let right = left.saturating_sub(1)..=left;
+        prop_assert!(right.contains(&admitted), "{admitted} of {left}");
+    });
+}
+
+#[test]
+fn a_changed_window_counts_what_it_finds() {
+    let window = || (windows(), 1_u64..=240);
+    proptest!(|(was in window(), is in window(), pauses in pauses())| {
+        let limit = |((quota, window), resolution)| sliding_window(quota, window, resolution);
+        let Changed { mut client, before, .. } = changed(limit(was), limit(is), &pauses[..60]);
+        // What the first limit had forgotten is not there to be counted.
+        let ((_, first), (quota, window)) = (was.0, is.0);
+        let known = client.now.as_micros() - first;
+        for (pause, cost) in &pauses[60..] {
+            client.ask(*cost);
+            client.now = client.now.after(Micros::new(*pause));
+        }
+        for (index, (now, _)) in client.admitted.iter().enumerate().skip(before) {
+            let from = known.max(now - window);
+            let all = client.admitted[..=index].iter().filter(|(at, _)| *at > from);
+            let units: u64 = all.map(|(_, cost)| cost).sum();
+            prop_assert!(units <= quota, "{units} of {quota} within a window");
+        }
+    });
 }
 
 /// The day of [`START`], that much later than in UTC, and the month around it.

@@ -7,7 +7,7 @@ use sluicegate::store::script::{Call, Now, QUOTAS_SOURCE};
 use crate::support::policies::{calendar, check, policy, sliding_window, token_bucket};
 use crate::support::redis::{RedisServer, wait_until};
 
-const TOKEN_BUCKET_MAX: u64 = 110;
+const TOKEN_BUCKET_MAX: u64 = 140;
 const SLIDING_WINDOW_MAX: u64 = 450;
 const CALENDAR_MAX: u64 = 140;
 
