@@ -1,12 +1,16 @@
-//! The operator's listener: `/metrics`, `/livez`, `/readyz`. Never on the public port.
+//! The operator's listener: `/metrics`, `/livez`, `/readyz`, `/config` and `/reload`. Never on the
+//! public port.
+
+mod config;
+mod reload;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
-use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
-use http::{HeaderValue, Method, Response, StatusCode};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use pingora_core::apps::http_app::ServeHttp;
 use pingora_core::protocols::http::ServerSession;
 use serde_json::{Value, json};
@@ -14,10 +18,16 @@ use serde_json::{Value, json};
 use crate::limit::{Limit, Micros};
 use crate::limiter::{Fate, Reason};
 use crate::metering::Delivered;
-use crate::metrics::{LocalReading, MeterReading, PenaltyReading, StoreReading};
+use crate::metrics::{LocalReading, MeterReading, PenaltyReading, StoreReading, UpstreamReading};
 use crate::proxy::Proxy;
+use crate::reload::Reloader;
 use crate::store::redis::State;
 use crate::telemetry::Logs;
+
+/// The methods of pages that only tell.
+const READ_ONLY: &str = "GET, HEAD";
+/// What there is, besides an error for everything else.
+const PAGES: [&str; 5] = ["/metrics", "/livez", "/readyz", "/config", "/reload"];
 
 /// The pages of the operator.
 #[derive(Debug)]
@@ -26,31 +36,40 @@ pub struct Admin {
     pub proxy: Arc<Proxy>,
     /// Asked what they have not shown.
     pub logs: Arc<Logs>,
+    /// Asked what is in force, and to read it anew.
+    pub reloader: Arc<Reloader>,
 }
 
 struct Page {
     status: StatusCode,
     content_type: &'static str,
     body: String,
+    /// The methods that a page has, where it has another than was asked for.
+    allow: Option<&'static str>,
+    retry_after: Option<&'static str>,
 }
 
 // === impl Admin ===
 
 impl Admin {
+    async fn answer(&self, method: &Method, path: &str, headers: &HeaderMap) -> Page {
+        match path {
+            "/config" => config::page(method, &self.reloader),
+            "/reload" => reload::page(method, headers, &self.reloader).await,
+            _ => self.page(method, path),
+        }
+    }
+
     fn page(&self, method: &Method, path: &str) -> Page {
         if !matches!(*method, Method::GET | Method::HEAD) {
-            return Page::json(
-                StatusCode::METHOD_NOT_ALLOWED,
-                &json!({"error": "only GET and HEAD"}),
-            );
+            return Page::not_allowed(READ_ONLY);
         }
         match path {
             "/metrics" => self.series(),
             "/livez" => Page::json(StatusCode::OK, &json!({"status": "alive"})),
             "/readyz" => self.readiness(),
             _ => {
-                let pages = ["/metrics", "/livez", "/readyz"];
-                Page::json(StatusCode::NOT_FOUND, &json!({"error": "no such page", "pages": pages}))
+                Page::json(StatusCode::NOT_FOUND, &json!({"error": "no such page", "pages": PAGES}))
             }
         }
     }
@@ -77,6 +96,7 @@ impl Admin {
         let penalties = PenaltyReading { bans: limiter.bans(), dropped: limiter.denials_dropped() };
         self.proxy.metrics.penalised(&penalties);
         self.proxy.metrics.logged(&self.logs);
+        self.proxy.metrics.upstreams(&self.upstream_readings());
         Page {
             status: StatusCode::OK,
             content_type: "text/plain; version=0.0.4",
@@ -86,7 +106,35 @@ impl Admin {
                 self.proxy.enforcement().number(),
                 &self.meters(),
             ),
+            allow: None,
+            retry_after: None,
         }
+    }
+
+    fn upstream_readings(&self) -> Vec<UpstreamReading> {
+        let state = self.proxy.state.load();
+        let each = state.upstreams.iter().map(|upstream| {
+            let (standing, happened) = (upstream.standing(), upstream.happened());
+            UpstreamReading {
+                name: standing.name,
+                servers: standing.servers,
+                up: standing.up,
+                retries: happened.retries,
+                ejections: happened.ejections,
+                checks: [("ok", happened.good_checks), ("failed", happened.bad_checks)],
+            }
+        });
+        each.collect()
+    }
+
+    /// A gateway whose application is away is ready all the same: it says so to those who ask.
+    fn upstreams(&self) -> Value {
+        let state = self.proxy.state.load();
+        let each = state.upstreams.iter().map(|upstream| {
+            let standing = upstream.standing();
+            (standing.name, json!({ "servers": standing.servers, "up": standing.up }))
+        });
+        each.collect::<serde_json::Map<_, _>>().into()
     }
 
     fn settled(&self, reason: Reason) -> [(&'static str, u64); 3] {
@@ -121,8 +169,8 @@ impl Admin {
 
     /// A gateway without Redis is ready: it limits by itself. One that drains is not.
     fn readiness(&self) -> Page {
-        let draining = self.proxy.draining.load(Ordering::Relaxed);
-        let (code, status) = if draining {
+        let stopping = self.proxy.stopping.load(Ordering::Relaxed);
+        let (code, status) = if stopping {
             (StatusCode::SERVICE_UNAVAILABLE, "draining")
         } else {
             (StatusCode::OK, "ready")
@@ -133,6 +181,7 @@ impl Admin {
                 "status": status,
                 "limits": self.proxy.enforcement().name(),
                 "store": self.store(),
+                "upstreams": self.upstreams(),
             }),
         )
     }
@@ -168,7 +217,8 @@ impl ServeHttp for Admin {
     async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
         let head = session.req_header();
         let (method, path) = (head.method.clone(), head.uri.path().to_owned());
-        self.page(&method, &path).into_response(&method)
+        let headers = head.headers.clone();
+        self.answer(&method, &path, &headers).await.into_response(&method)
     }
 }
 
@@ -176,7 +226,14 @@ impl ServeHttp for Admin {
 
 impl Page {
     fn json(status: StatusCode, body: &Value) -> Self {
-        Self { status, content_type: "application/json", body: format!("{body}\n") }
+        let (allow, retry_after) = (None, None);
+        let body = format!("{body}\n");
+        Self { status, content_type: "application/json", body, allow, retry_after }
+    }
+
+    fn not_allowed(allow: &'static str) -> Self {
+        let error = json!({ "error": format!("only {}", allow.replace(", ", " and ")) });
+        Self { allow: Some(allow), ..Self::json(StatusCode::METHOD_NOT_ALLOWED, &error) }
     }
 
     fn into_response(self, method: &Method) -> Response<Vec<u8>> {
@@ -188,6 +245,12 @@ impl Page {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.content_type));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(CONTENT_LENGTH, length);
+        let more = [(ALLOW, self.allow), (RETRY_AFTER, self.retry_after)];
+        for (name, value) in more {
+            if let Some(value) = value {
+                headers.insert(name, HeaderValue::from_static(value));
+            }
+        }
         response
     }
 }

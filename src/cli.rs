@@ -35,7 +35,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the gateway; the default
-    Run,
+    Run(Start),
     /// Validate the configuration and print every mistake with its place
     Check,
     /// Run the gateway in front of a small sample application
@@ -46,6 +46,15 @@ enum Command {
     Meters(meters::Meters),
     /// Say whom the limits would have refused, by access logs; nothing is asked and nothing charged
     Replay(replay::Options),
+}
+
+#[derive(Debug, Default, Args)]
+struct Start {
+    /// Take the place of the gateway that runs; no request is lost. Its socket is
+    /// `server.upgrade_socket`, unless another one is given
+    #[arg(long, value_name = "SOCKET", require_equals = true)]
+    #[expect(clippy::option_option, reason = "absent, without a socket, and with one")]
+    upgrade: Option<Option<PathBuf>>,
 }
 
 /// A request that is described and not made.
@@ -73,8 +82,8 @@ impl Cli {
     /// Does what was asked. Exit codes: 0 success, 1 it failed; wrong usage, 2, ends in the parser.
     pub fn execute(self) -> ExitCode {
         let path = self.config.clone().unwrap_or_else(|| PathBuf::from(CONFIG_DEFAULT));
-        let result = match self.command.unwrap_or(Command::Run) {
-            Command::Run => run(&path),
+        let result = match self.command.unwrap_or(Command::Run(Start::default())) {
+            Command::Run(how) => run(&path, &how),
             Command::Check => check(&path),
             Command::Demo => run_demo(self.config),
             Command::Explain(request) => explain_request(&path, request),
@@ -91,9 +100,10 @@ impl Cli {
     }
 }
 
-fn run(path: &Path) -> Result<(), String> {
+fn run(path: &Path, how: &Start) -> Result<(), String> {
     let config = load(path)?;
-    start(config, path.to_owned(), server::Extras::default())
+    let extras = server::Extras { upgrade: how.upgrade.clone(), ..server::Extras::default() };
+    start(config, path.to_owned(), extras)
 }
 
 fn check(path: &Path) -> Result<(), String> {
@@ -172,7 +182,7 @@ fn read(path: &Path) -> Result<(Config, Vec<Problem>), String> {
             "error: {error}\n  = help: name a configuration with `--config FILE`, or try \
              `sluicegate demo`, which has one built in"
         ),
-        error @ LoadError::Read { .. } => format!("error: {error}"),
+        error => format!("error: {error}"),
     })
 }
 

@@ -8,23 +8,27 @@ mod diagnostic;
 mod expand;
 mod file;
 mod https;
+mod load;
 mod meter;
 mod private;
 mod reader;
 mod secret;
 mod sections;
 mod server_bounds;
+mod shown;
 mod size;
 mod tls;
 mod topology;
+mod upstream;
 mod value;
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use serde_json::Value;
 use toml::de::DeTable;
 
 use crate::client::Networks;
@@ -37,11 +41,16 @@ pub use answer::{Cors, PolicyAnswer, Response};
 pub use diagnostic::{Problem, Problems, Severity};
 pub use file::{Stamp, Watched};
 pub use https::{Authorities, AuthoritiesFault, Https, Pair, PairFault, Place};
+pub(crate) use load::variable;
+pub use load::{LoadError, Loaded};
 pub use meter::{Metered, Push};
 pub use secret::Secret;
 pub use server_bounds::ServerBounds;
 pub use tls::{ClientCertificate, Pem, Tls, UpstreamTls};
 pub use topology::{Sentinel, Topology};
+pub use upstream::{
+    Balance, Ejection, HealthCheck, Protocol, ServerAddress, Upstream, UpstreamServer,
+};
 pub use value::spell_duration;
 
 use diagnostic::{Mistake, Source};
@@ -101,6 +110,8 @@ pub struct Config {
 struct Origin {
     text: String,
     file: String,
+    /// How the file was before it was read; a pipe, after that.
+    found: Stamp,
     kept: Kept,
 }
 
@@ -121,6 +132,14 @@ pub struct Server {
     pub write_timeout: Duration,
     /// How long requests may take to end at a shutdown.
     pub drain_timeout: Duration,
+    /// How long new connections are still accepted at a shutdown.
+    pub lame_duck: Duration,
+    /// Where a new process asks for the listening sockets; absent: nowhere.
+    pub upgrade_socket: Option<PathBuf>,
+    /// How long connections may take to end when a new process has taken over.
+    pub handover_timeout: Duration,
+    /// Whether a changed file is read again without being told to.
+    pub watch_config: bool,
     /// What connections and requests are held to.
     pub bounds: ServerBounds,
 }
@@ -219,52 +238,6 @@ pub enum StoreKind {
     Local,
 }
 
-/// `[upstreams.NAME]`: servers that answer requests.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Upstream {
-    /// Its name.
-    pub name: String,
-    /// 1 to 64 of them.
-    pub servers: Vec<ServerAddress>,
-    /// What they speak.
-    pub protocol: Protocol,
-    /// How they prove who they are; `None`: without TLS.
-    pub tls: Option<UpstreamTls>,
-    /// How often an HTTP/2 connection is asked whether it lives; `None`: never.
-    pub ping_interval: Option<Duration>,
-    /// Longest wait for a connection.
-    pub connect_timeout: Duration,
-    /// Longest wait for the next bytes of a response.
-    pub read_timeout: Duration,
-    /// Longest wait until a server takes the next bytes.
-    pub write_timeout: Duration,
-    /// How long a pooled connection waits for its next request.
-    pub idle_timeout: Duration,
-}
-
-/// Where a server listens.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ServerAddress {
-    /// On a port of a host.
-    Tcp {
-        /// A name, or an address without brackets.
-        host: String,
-        /// Never 0.
-        port: u16,
-    },
-    /// On a socket of this machine, by its absolute path.
-    Unix(PathBuf),
-}
-
-/// What a server speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Protocol {
-    /// HTTP/1.1.
-    H1,
-    /// HTTP/2.
-    H2,
-}
-
 /// `[rollout]`: how far limits are enforced.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rollout {
@@ -272,20 +245,6 @@ pub struct Rollout {
     pub mode: Enforcement,
     /// A file that says otherwise for as long as it exists.
     pub switch_file: Option<PathBuf>,
-}
-
-/// Why a file could not be loaded.
-#[derive(Debug)]
-pub enum LoadError {
-    /// It could not be read.
-    Read {
-        /// Which file.
-        path: PathBuf,
-        /// The reason the system gives.
-        error: std::io::Error,
-    },
-    /// It was read, and is invalid.
-    Invalid(Problems),
 }
 
 // === impl Config ===
@@ -329,35 +288,24 @@ impl Config {
         let (problems, files) = reader.finish();
         let (kept, watched) = files.into_read();
         config.files = watched;
-        config.origin = Origin { text: text.to_owned(), file: file.to_owned(), kept };
+        let found = Stamp::default();
+        config.origin = Origin { text: text.to_owned(), file: file.to_owned(), found, kept };
         if problems.iter().any(|problem| problem.severity() == Severity::Error) {
             return Err(Problems::new(problems));
         }
         Ok((config, problems))
     }
 
-    /// Reads the file at `path`, with the process' environment.
-    pub fn load(path: &Path, generation: u64) -> Result<(Self, Vec<Problem>), LoadError> {
-        let contents = std::fs::read(path)
-            .map_err(|error| LoadError::Read { path: path.to_owned(), error })?;
-        let file = path.display().to_string();
-        let text = String::from_utf8(contents)
-            .map_err(|error| LoadError::Invalid(Problems::not_utf8(&error, &file)))?;
-        Self::parse(&text, &file, &variable, generation).map_err(LoadError::Invalid)
+    /// The document that it was read from, as it may be shown: variables by their names, and no
+    /// secret.
+    pub fn document(&self) -> Value {
+        shown::document(&self.origin.text)
     }
 
-    /// Reads the same text again, and anew the files with keys that it names. What stands by now in
-    /// the file of the configuration, and in others that it names, does not matter: it may be half
-    /// edited.
-    pub fn again(&self, generation: u64) -> Result<(Self, Vec<Problem>), Problems> {
-        let Origin { text, file, kept } = &self.origin;
-        Self::parse_with(text, file, &variable, generation, kept.clone())
+    /// How the file was found when it was read.
+    pub const fn found(&self) -> &Stamp {
+        &self.origin.found
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
-fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok()
 }
 
 // === impl Origin ===
@@ -367,28 +315,3 @@ impl fmt::Debug for Origin {
         f.write_str("Origin(***)")
     }
 }
-
-// === impl ServerAddress ===
-
-impl fmt::Display for ServerAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
-            Self::Tcp { host, port } => write!(f, "{host}:{port}"),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
-        }
-    }
-}
-
-// === impl LoadError ===
-
-impl fmt::Display for LoadError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Read { path, error } => write!(f, "cannot read `{}`: {error}", path.display()),
-            Self::Invalid(problems) => problems.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for LoadError {}

@@ -26,7 +26,7 @@ pub struct SampleApp;
 /// Chooses the store, finds the sample application's place and says what to try.
 pub fn prepare(config: &mut Config) -> Result<Extras, String> {
     let app = config.upstreams.first().and_then(|upstream| upstream.servers.first());
-    let app = match app {
+    let app = match app.map(|server| &server.address) {
         Some(ServerAddress::Tcp { host, port }) => resolve(host, *port)
             .ok_or_else(|| format!("the demo cannot listen on `{host}`: it is not this machine"))?,
         Some(ServerAddress::Unix(_)) | None => {
@@ -36,6 +36,7 @@ pub fn prepare(config: &mut Config) -> Result<Extras, String> {
     let store = choose_store(config);
     let public = config.server.listen.first().copied().unwrap_or(app);
     Ok(Extras {
+        upgrade: None,
         sample_app: Some(app),
         greeting: Some(greeting(public, config.admin, app, &store)),
     })

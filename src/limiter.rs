@@ -11,6 +11,7 @@ mod penalties;
 mod settling;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -37,7 +38,8 @@ pub struct Limiter<C> {
     shared: Option<Shared>,
     local: Arc<LocalStore>,
     clock: C,
-    expected_instances: Option<u64>,
+    /// 0: as many as were last counted.
+    expected_instances: AtomicU64,
     penalties: Penalties,
     settling: Settling,
 }
@@ -80,7 +82,7 @@ impl<C: Clock> Limiter<C> {
             shared,
             local: Arc::new(local),
             clock,
-            expected_instances,
+            expected_instances: AtomicU64::new(expected_instances.unwrap_or_default()),
             penalties: Penalties::default(),
             settling: Settling::new(),
         }
@@ -188,7 +190,20 @@ impl<C: Clock> Limiter<C> {
     /// Gateways that share the quotas when each decides by itself.
     pub fn instances(&self) -> u64 {
         let counted = || self.shared.as_ref().map_or(1, |shared| shared.redis.instances());
-        self.expected_instances.unwrap_or_else(counted)
+        match self.expected_instances.load(Ordering::Relaxed) {
+            0 => counted(),
+            expected => expected,
+        }
+    }
+
+    /// What a reload may change of the stores: the longest wait of a decision, how long a denial is
+    /// remembered, and how many gateways share the quotas. Nothing that is remembered is lost.
+    pub fn adjust(&self, timeout: Duration, deny_cache: Micros, expected_instances: Option<u64>) {
+        if let Some(shared) = &self.shared {
+            shared.redis.set_timeout(timeout);
+            shared.deny_cache.set_remembered(deny_cache);
+        }
+        self.expected_instances.store(expected_instances.unwrap_or_default(), Ordering::Relaxed);
     }
 
     /// The shared store, for those who watch over it.

@@ -9,18 +9,18 @@ mod limits;
 mod logs;
 mod meters;
 mod penalties;
+mod process;
 mod requests;
 mod series;
 mod store;
 mod tls;
+mod upstreams;
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use prometheus::{
-    Encoder, Histogram, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
-};
+use prometheus::{Encoder, Histogram, IntCounterVec, IntGauge, Registry, TextEncoder};
 
 use crate::identity::Identified;
 use crate::limit::Verdict;
@@ -30,15 +30,19 @@ use limits::LimitSeries;
 use logs::LogSeries;
 use meters::MeterSeries;
 use penalties::PenaltySeries;
+use process::ProcessSeries;
 use requests::RequestSeries;
 use series::{catch_up, counters, gauge, histogram, seconds};
 use store::StoreSeries;
 use tls::TlsSeries;
+use upstreams::UpstreamSeries;
 
 pub use meters::MeterReading;
 pub use penalties::PenaltyReading;
+pub use process::{Reload, Upgrade};
 pub use store::StoreReading;
 pub use tls::Handshake;
+pub use upstreams::UpstreamReading;
 
 /// From 100 us, a fast application's answer, to 100 s, beyond every timeout.
 const REQUEST_BUCKETS: [f64; 13] =
@@ -59,9 +63,9 @@ pub struct Metrics {
     request_duration: Histogram,
     added_latency: Histogram,
     store: StoreSeries,
-    upstream_errors: IntCounterVec,
+    upstreams: UpstreamSeries,
     identities: IntCounterVec,
-    config_reloads: IntCounterVec,
+    process: ProcessSeries,
     in_flight: IntGauge,
     local_entries: IntGauge,
     instances: IntGauge,
@@ -87,15 +91,6 @@ pub struct LocalReading {
     pub permits: BTreeMap<String, usize>,
 }
 
-/// What happened to a reload.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reload {
-    /// The new configuration is in force.
-    Applied,
-    /// It was refused and the old one stays.
-    Rejected,
-}
-
 /// One finished request.
 #[derive(Clone, Copy, Debug)]
 pub struct Finished<'a> {
@@ -115,7 +110,7 @@ impl Metrics {
     /// All series, at zero.
     pub fn new() -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
-        let metrics = Self {
+        Ok(Self {
             doors: DoorSeries::new(&registry)?,
             limits: LimitSeries::new(&registry)?,
             penalties: PenaltySeries::new(&registry)?,
@@ -139,23 +134,12 @@ impl Metrics {
                 &DECISION_BUCKETS,
             )?,
             store: StoreSeries::new(&registry)?,
-            upstream_errors: counters(
-                &registry,
-                "upstream_errors_total",
-                "Requests that an upstream failed to answer, by kind.",
-                &["upstream", "kind"],
-            )?,
+            upstreams: UpstreamSeries::new(&registry)?,
             identities: counters(
                 &registry,
                 "identities_total",
                 "Credentials that were presented, by source and by what came of them.",
                 &["source", "result"],
-            )?,
-            config_reloads: counters(
-                &registry,
-                "config_reloads_total",
-                "Reloads of the configuration, by result.",
-                &["result"],
             )?,
             in_flight: gauge(&registry, "requests_in_flight", "Requests under way.")?,
             local_entries: gauge(
@@ -170,23 +154,11 @@ impl Metrics {
             )?,
             meters: MeterSeries::new(&registry)?,
             logs: LogSeries::new(&registry)?,
+            process: ProcessSeries::new(&registry)?,
             tls: TlsSeries::new(&registry)?,
             scrape: Mutex::new(()),
             registry,
-        };
-        metrics.start()?;
-        Ok(metrics)
-    }
-
-    fn start(&self) -> Result<(), prometheus::Error> {
-        let opts = Opts::new("sluicegate_build_info", "Always 1; the version is a label.");
-        let build = IntGaugeVec::new(opts, &["version"])?;
-        self.registry.register(Box::new(build.clone()))?;
-        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
-        for result in [Reload::Applied, Reload::Rejected] {
-            self.config_reloads.with_label_values(&[result.name()]);
-        }
-        Ok(())
+        })
     }
 
     /// Records every decision of a verdict; of bans what they refuse.
@@ -206,6 +178,12 @@ impl Metrics {
     pub fn penalised(&self, reading: &PenaltyReading) {
         let _one_at_a_time = self.scrape.lock().unwrap_or_else(PoisonError::into_inner);
         self.penalties.show(reading);
+    }
+
+    /// Brings over how the upstreams are, these and no others, and what has happened at them.
+    pub fn upstreams(&self, readings: &[UpstreamReading]) {
+        let _one_at_a_time = self.scrape.lock().unwrap_or_else(PoisonError::into_inner);
+        self.upstreams.show(readings);
     }
 
     /// Brings over what the logs have not shown, and how often the process has panicked.
@@ -282,12 +260,22 @@ impl Metrics {
 
     /// Records that an upstream failed to answer; `kind` is one of a few words of this program.
     pub fn upstream_failed(&self, upstream: &str, kind: &'static str) {
-        self.upstream_errors.with_label_values(&[upstream, kind]).inc();
+        self.upstreams.errors.with_label_values(&[upstream, kind]).inc();
+    }
+
+    /// Says since when the configuration in force is that: in seconds since the epoch.
+    pub fn in_force_since(&self, seconds: u64) {
+        self.process.in_force_since(seconds);
     }
 
     /// Records a reload.
     pub fn reloaded(&self, result: Reload) {
-        self.config_reloads.with_label_values(&[result.name()]).inc();
+        self.process.reloaded(result);
+    }
+
+    /// Records that a new process has taken over, or has failed to.
+    pub fn upgraded(&self, result: Upgrade) {
+        self.process.upgraded(result);
     }
 
     /// Records how a TLS handshake with a client ended.
@@ -336,17 +324,6 @@ impl Metrics {
         match TextEncoder::new().encode(&self.registry.gather(), &mut text) {
             Ok(()) => String::from_utf8_lossy(&text).into_owned(),
             Err(error) => format!("# the series cannot be written: {error}\n"),
-        }
-    }
-}
-
-// === impl Reload ===
-
-impl Reload {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Applied => "applied",
-            Self::Rejected => "rejected",
         }
     }
 }

@@ -6,6 +6,7 @@
 //! runs, records.
 
 mod admit;
+mod attempt;
 mod bounds;
 mod context;
 mod cors;
@@ -31,10 +32,9 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::UPGRADE;
 use http::{HeaderMap, StatusCode};
 use pingora_core::upstreams::peer::HttpPeer;
-use pingora_error::{Error, ErrorSource, ErrorType, Result, RetryType};
+use pingora_error::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
@@ -46,16 +46,15 @@ use crate::metrics::Metrics;
 use crate::rules::Enforcement;
 use crate::telemetry::Gate;
 
+pub use attempt::ATTEMPTS_MAX;
 pub use bounds::Bounds;
 pub use context::Context;
 pub use cors::Cors;
 use intake::Intake;
-pub use state::State;
+pub use state::{Delays, State};
 use switch::Switch;
 pub use switch::switched;
 
-/// Attempts to reach an upstream, over all of its servers.
-pub const ATTEMPTS_MAX: usize = 3;
 /// Longest time that the rest of an answered request is read, to keep its connection.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// The name of the route that requests take which no route takes.
@@ -74,10 +73,10 @@ pub struct Proxy {
     pub metering: Arc<Metering>,
     /// The clock of the process.
     pub clock: SystemClock,
-    /// What clients are held to.
-    pub bounds: Bounds,
-    /// Set when the process is about to stop: connections are closed after their answer.
+    /// Set when the process is about to end: connections are closed after their answer.
     pub draining: Arc<AtomicBool>,
+    /// Set when the gateway is about to end and no other process takes its place: it is not ready.
+    pub stopping: Arc<AtomicBool>,
     failures: Gate,
     bodies: Gate,
     switch: Switch,
@@ -96,7 +95,6 @@ impl Proxy {
         limiter: Arc<Limiter<SystemClock>>,
         metrics: Arc<Metrics>,
         clock: SystemClock,
-        bounds: Bounds,
     ) -> Self {
         Self {
             state: ArcSwap::from_pointee(state),
@@ -104,8 +102,8 @@ impl Proxy {
             metrics,
             metering: Arc::new(Metering::new(clock)),
             clock,
-            bounds,
             draining: Arc::default(),
+            stopping: Arc::default(),
             failures: Gate::new(),
             bodies: Gate::new(),
             switch: Switch::new(),
@@ -145,15 +143,15 @@ impl ProxyHttp for Phases {
         Context::new(self.state.load_full(), self.clock.now(), in_flight)
     }
 
-    async fn early_request_filter(&self, session: &mut Session, _: &mut Context) -> Result<()> {
+    async fn early_request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<()> {
+        let bounds = ctx.state.bounds;
         // `None` means that Pingora will close: because the client asked for it, or because the
         // request's framing is ambiguous. That stays.
         if session.get_keepalive().is_some() {
-            let kept = !self.draining.load(Ordering::Relaxed);
-            session.set_keepalive(kept.then_some(self.bounds.keepalive.as_secs()));
+            session.set_keepalive(Some(bounds.keepalive.as_secs()));
         }
-        session.set_read_timeout(Some(self.bounds.read));
-        session.set_write_timeout(Some(self.bounds.write));
+        session.set_read_timeout(Some(bounds.read));
+        session.set_write_timeout(Some(bounds.write));
         // Of a request body that an early answer has left unread.
         session.set_total_drain_timeout(Some(DRAIN_TIMEOUT));
         Ok(())
@@ -180,25 +178,12 @@ impl ProxyHttp for Phases {
         session: &mut Session,
         ctx: &mut Context,
     ) -> Result<Box<HttpPeer>> {
-        ctx.attempts += 1;
         if let Some(tab) = &mut ctx.tab {
             tab.begin_again();
         }
         // What was read of the body is read again.
         ctx.intake = Intake::default();
-        let upstream = ctx.upstream().ok_or_else(|| Error::new(ErrorType::InternalError))?;
-        let unresolved = || {
-            Error::create(
-                ErrorType::ConnectNoRoute,
-                ErrorSource::Upstream,
-                Some("no server of the upstream is resolved".into()),
-                None,
-            )
-        };
-        let upgrade = session.req_header().headers.get(UPGRADE);
-        let websocket = upgrade.is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket"));
-        let peer = if websocket { upstream.peer_for_upgrade() } else { upstream.peer() };
-        peer.ok_or_else(unresolved)
+        attempt::begin(session, ctx)
     }
 
     fn fail_to_connect(
@@ -208,12 +193,7 @@ impl ProxyHttp for Phases {
         ctx: &mut Context,
         mut error: Box<Error>,
     ) -> Box<Error> {
-        // Nothing was sent, so whatever the method, the next server may be tried; and the same one
-        // where an HTTP/2 connection was closed just as it was to take one more stream.
-        let servers = ctx.upstream().map_or(1, |upstream| upstream.servers());
-        let closed = *error.etype() == ErrorType::H2Error;
-        let most = if closed { ATTEMPTS_MAX } else { servers.min(ATTEMPTS_MAX) };
-        error.set_retry(ctx.attempts < most);
+        attempt::not_connected(ctx, &mut error);
         error
     }
 
@@ -225,18 +205,7 @@ impl ProxyHttp for Phases {
         ctx: &mut Context,
         reused: bool,
     ) -> Box<Error> {
-        // A pooled connection that the application had just closed. What only reads is asked
-        // again; what writes may have been done, and never is, unless HTTP/2 says that it was not:
-        // by a GOAWAY that leaves the stream out, or `REFUSED_STREAM`.
-        let untouched =
-            *error.etype() == ErrorType::H2Error && matches!(error.retry, RetryType::Decided(true));
-        let harmless = untouched || session.req_header().method.is_safe();
-        let again = harmless && !session.as_ref().retry_buffer_truncated();
-        if again && ctx.attempts < ATTEMPTS_MAX {
-            error.retry.decide_reuse(reused);
-        } else {
-            error.set_retry(false);
-        }
+        attempt::broken(session, ctx, &mut error, reused);
         error
     }
 
@@ -256,8 +225,8 @@ impl ProxyHttp for Phases {
             let calls = session.is_http2() && refuse::grpc::is_grpc(&head.headers);
             let final_ = |head: &ResponseHeader| !head.status.is_informational();
             let talks = calls || session.response_written().is_some_and(final_);
-            let rate = if talks { 0 } else { self.bounds.body_rate };
-            ctx.intake.take(bytes, after, ctx.body_most(self), rate)?;
+            let rate = if talks { 0 } else { ctx.state.bounds.body_rate };
+            ctx.intake.take(bytes, after, ctx.body_most(), rate)?;
         }
         if let Some((tab, body)) = ctx.tab.as_mut().zip(body.as_ref()) {
             tab.read(body.len());
@@ -280,6 +249,11 @@ impl ProxyHttp for Phases {
         response: &mut ResponseHeader,
         ctx: &mut Context,
     ) -> Result<()> {
+        if self.draining.load(Ordering::Relaxed) {
+            // Also where that was not so when the request came.
+            session.set_keepalive(None);
+        }
+        ctx.attempts.hear();
         if session.req_header().version == http::Version::HTTP_10 {
             // An HTTP/1.0 client knows no chunks: the end of the connection is the end of the body.
             response.remove_header(&http::header::TRANSFER_ENCODING);
@@ -292,6 +266,9 @@ impl ProxyHttp for Phases {
             )
             .into_up());
         }
+        if response.status == StatusCode::SWITCHING_PROTOCOLS {
+            ctx.attempts.converse(ctx.upstream().map(|upstream| &**upstream));
+        }
         if response.status == StatusCode::SWITCHING_PROTOCOLS
             && let Some(connection) = session.stream().and_then(Guarded::below)
         {
@@ -303,7 +280,7 @@ impl ProxyHttp for Phases {
             return Ok(());
         }
         if forward::is_bodiless(&session.req_header().method, response) {
-            ctx.permits.free();
+            ctx.free();
         }
         forward::end_hop(response);
         secure::promise(response, session, &ctx.state)?;
@@ -328,8 +305,8 @@ impl ProxyHttp for Phases {
         ctx: &mut Context,
     ) -> Result<Option<Duration>> {
         if end_of_stream {
-            // Before the client gets the last bytes: its next request finds the permit free.
-            ctx.permits.free();
+            // Before the client gets the last bytes: its next request finds what was held free.
+            ctx.free();
         }
         Ok(None)
     }
@@ -340,7 +317,7 @@ impl ProxyHttp for Phases {
         _: &mut HeaderMap,
         ctx: &mut Context,
     ) -> Result<Option<Bytes>> {
-        ctx.permits.free();
+        ctx.free();
         Ok(None)
     }
 
@@ -359,7 +336,10 @@ impl ProxyHttp for Phases {
         true
     }
 
-    async fn logging(&self, session: &mut Session, _: Option<&Error>, ctx: &mut Context) {
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Context) {
+        if error.is_none() {
+            ctx.free();
+        }
         record::record(self, session, ctx);
     }
 }

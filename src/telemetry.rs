@@ -9,15 +9,15 @@ mod flood;
 mod panics;
 
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tracing::Level;
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::{self, MakeWriter};
-use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::layer::{Layered, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
 use crate::limit::{Clock, Micros, Timestamp};
 use escape::{Fields, Printable};
@@ -31,6 +31,20 @@ const ACCESS: &str = "sluicegate::access";
 pub struct Logs {
     flood: Flood,
     panics: AtomicU64,
+    form: OnceLock<Form>,
+}
+
+/// How lines look, in one of two ways.
+type Lines = Box<dyn Layer<Registry> + Send + Sync>;
+/// Below the filter, which therefore sees both.
+type Written = Layered<reload::Layer<Lines, Registry>, Registry>;
+
+/// What can be changed while lines are written.
+struct Form {
+    lines: reload::Handle<Lines, Registry>,
+    filter: reload::Handle<EnvFilter, Written>,
+    /// The way to make lines, where they go.
+    make: Box<dyn Fn(bool) -> Lines + Send + Sync>,
 }
 
 /// One finished request, for the access log. The path comes without its query, which may hold
@@ -67,7 +81,9 @@ pub struct Gate {
 pub fn start(level: Level, json: bool, clock: impl Clock + 'static) -> Arc<Logs> {
     let logs = Arc::new(Logs::default());
     // A logger that is already there is one of a test; it stays.
-    if subscribe(level, json, Throttle::new(Arc::clone(&logs), clock), std::io::stderr) {
+    let throttle = Throttle::new(Arc::clone(&logs), clock);
+    if let Some(form) = subscribe(level, json, throttle, std::io::stderr) {
+        let _ = logs.form.set(form);
         panics::note(Arc::clone(&logs));
     }
     logs
@@ -79,23 +95,33 @@ fn subscribe<W>(
     json: bool,
     throttle: Throttle<impl Clock + 'static>,
     writer: W,
-) -> bool
+) -> Option<Form>
+where
+    W: for<'a> MakeWriter<'a> + Clone + Send + Sync + 'static,
+{
+    let make = move |json| lines(json, writer.clone());
+    let (now, lines) = reload::Layer::new(make(json));
+    let (seen, filter) = reload::Layer::new(filter(level));
+    tracing_subscriber::registry().with(now).with(seen).with(throttle).try_init().ok()?;
+    Some(Form { lines, filter, make: Box::new(make) })
+}
+
+/// The level is that of our own words. Pingora reports what clients and servers do wrong at its own
+/// levels; what matters of it is logged here, in our words and at our rate.
+fn filter(level: Level) -> EnvFilter {
+    let filter = format!("warn,sluicegate={level},pingora_core=error,pingora_proxy=off,h2=error");
+    EnvFilter::new(filter)
+}
+
+fn lines<W>(json: bool, writer: W) -> Lines
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    // The level is that of our own words. Pingora reports what clients and servers do wrong at its
-    // own levels; what matters of it is logged here, in our words and at our rate.
-    let filter = format!("warn,sluicegate={level},pingora_core=error,pingora_proxy=off,h2=error");
-    let filter = EnvFilter::new(filter);
     let lines = fmt::layer().with_target(false);
-    let subscriber = tracing_subscriber::registry();
     if json {
-        let lines = lines.json().flatten_event(true).with_writer(Printable(writer));
-        subscriber.with(lines).with(filter).with(throttle).try_init().is_ok()
-    } else {
-        let lines = lines.fmt_fields(Fields).with_ansi(false).with_writer(writer);
-        subscriber.with(lines).with(filter).with(throttle).try_init().is_ok()
+        return lines.json().flatten_event(true).with_writer(Printable(writer)).boxed();
     }
+    lines.fmt_fields(Fields).with_ansi(false).with_writer(writer).boxed()
 }
 
 /// Writes the access line of a request.
@@ -122,6 +148,14 @@ impl Logs {
         self.flood.suppressed()
     }
 
+    /// From now on lines are written from `level` on and in this form.
+    pub fn write(&self, level: Level, json: bool) {
+        let Some(form) = self.form.get() else { return };
+        // Either fails only where there is no logger any more.
+        let _ = form.lines.reload((form.make)(json));
+        let _ = form.filter.reload(filter(level));
+    }
+
     /// Panics so far.
     pub fn panics(&self) -> u64 {
         self.panics.load(Ordering::Relaxed)
@@ -133,6 +167,14 @@ impl Logs {
         if let Some(flood::HeldBack { lines, most }) = self.flood.take_held_back() {
             tracing::warn!(lines, most, "lines were held back: too many of a kind");
         }
+    }
+}
+
+// === impl Form ===
+
+impl std::fmt::Debug for Form {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Form")
     }
 }
 

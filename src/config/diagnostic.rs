@@ -221,7 +221,7 @@ impl<'a> Source<'a> {
         let message = secret::masked_message(&mistake.message);
         Problem {
             severity,
-            message: ground.masked(&message, &self.unseen(line, &hidden, span)),
+            message: Ground::masked(&message, &self.unseen(line, &hidden, span)),
             help: mistake.help,
             file: self.file.to_owned(),
             line: index + 1,

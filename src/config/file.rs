@@ -7,18 +7,30 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs::{self, Metadata};
+use std::io::Read as _;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use super::LoadError;
 use super::diagnostic::Mistake;
 use super::value::Text;
 
 /// Largest file that is read: the certificates of a whole system have a quarter of it.
 pub(super) const KEYS_MAX: u64 = 1 << 20;
 
+/// Largest configuration: ten thousand routes and as many rules have half of it.
+const CONFIG_MAX: u64 = 8 << 20;
+/// How often a file is read that changes while it is read.
+const READINGS_MAX: usize = 3;
+
 /// The right of everybody to read, among those of a file.
 const OTHERS_READ: u32 = 0o004;
+
+/// What is said of a configuration that cannot be read again.
+const NO_FILE: &str = "not a regular file: only at the start it may be a pipe";
+const TOO_LARGE: &str = "larger than 8 MiB";
+const CHANGING: &str = "it changes while it is read: write a new file and move it over this one";
 
 /// The contents of files by path, as they were read with the configuration.
 pub(super) type Kept = BTreeMap<PathBuf, Vec<u8>>;
@@ -41,7 +53,7 @@ pub struct Watched {
 
 /// What changes when a file does: when it was written, its size, which file it is, and when any of
 /// that or its rights last changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stamp(Option<(SystemTime, u64, u64, (i64, i64))>);
 
 /// What a file should be, for the mistake that it is not.
@@ -119,6 +131,43 @@ impl Files {
     pub(super) fn into_read(self) -> (Kept, Vec<Watched>) {
         (self.read.into_inner(), self.watched.into_inner())
     }
+}
+
+/// The contents of the configuration at `path`, whatever it is: at the start it may be a pipe.
+pub(super) fn whole(path: &Path) -> Result<Vec<u8>, LoadError> {
+    let unreadable = |error| LoadError::Read { path: path.to_owned(), error };
+    let mut contents = Vec::new();
+    let file = fs::File::open(path).map_err(unreadable)?;
+    file.take(CONFIG_MAX + 1).read_to_end(&mut contents).map_err(unreadable)?;
+    if contents.len() as u64 > CONFIG_MAX {
+        return Err(LoadError::Unfit { path: path.to_owned(), why: TOO_LARGE });
+    }
+    Ok(contents)
+}
+
+/// The contents of the configuration at `path`, a regular file that nobody writes to meanwhile, and
+/// how it was found.
+pub(super) fn settled(path: &Path) -> (Stamp, Result<Vec<u8>, LoadError>) {
+    let unfit = |why| LoadError::Unfit { path: path.to_owned(), why };
+    let mut found = Stamp(None);
+    for _ in 0..READINGS_MAX {
+        let metadata = match fs::metadata(path) {
+            Ok(metadata) => metadata,
+            Err(error) => {
+                return (Stamp(None), Err(LoadError::Read { path: path.to_owned(), error }));
+            }
+        };
+        found = Stamp::of(Some(&metadata));
+        // What is no file is not opened: it could block.
+        if !metadata.is_file() {
+            return (found, Err(unfit(NO_FILE)));
+        }
+        let contents = whole(path);
+        if Stamp::of_file(path) == found {
+            return (found, contents);
+        }
+    }
+    (found, Err(unfit(CHANGING)))
 }
 
 /// What is to be said of a file with a key, if every user of the machine can read it.

@@ -28,6 +28,10 @@ const OPEN: [&str; 14] = [
     "server",
     "upstreams",
 ];
+/// Tables within them that may: keys, and what only a partner's requests say.
+const CLOSED: [&str; 3] = ["client_certificate", CHOSEN[0], CHOSEN[1]];
+/// Those whose entries have names of the operator's choice.
+pub(super) const CHOSEN: [&str; 2] = ["headers", "query"];
 /// Keys of private sections whose values are no secrets. Of `url` the password is hidden elsewhere.
 const HARMLESS: [&str; 34] = [
     "algorithms",
@@ -168,13 +172,18 @@ impl Ground<'_> {
         }
         let mut ranges = secret::hidden(line, Extent::Line);
         ranges.extend(ground);
+        if self == Self::Open {
+            ranges.extend(closed_values(line));
+        }
         secret::in_order(ranges)
     }
 
     /// Whether `line` says where the key of a certificate is.
     fn names_file(self, line: &str) -> bool {
         let key = assignment(line).map(|(key, _)| key);
-        let tls = matches!(self, Ground::Private(section) if TLS.contains(&section));
+        let own = |section: &str| section.ends_with(".client_certificate");
+        let tls =
+            matches!(self, Ground::Private(section) if TLS.contains(&section) || own(section));
         tls && key == Some("key")
     }
 
@@ -205,8 +214,8 @@ impl Ground<'_> {
     }
 
     /// `message` without what it quotes of `hidden`, the part of the file that is not shown.
-    pub(super) fn masked(self, message: &str, hidden: &str) -> String {
-        if self == Self::Open || hidden.is_empty() {
+    pub(super) fn masked(message: &str, hidden: &str) -> String {
+        if hidden.is_empty() {
             return message.to_owned();
         }
         let is_secret = |piece: &str| {
@@ -221,6 +230,34 @@ impl Ground<'_> {
             pieces.map(|(at, piece)| if at % 2 == 1 && is_secret(piece) { MASK } else { piece });
         shown.collect::<Vec<_>>().join("`")
     }
+}
+
+/// What of a line of an open section stands in such a table behind the names of its entries.
+fn closed_values(line: &str) -> Vec<Range<usize>> {
+    let Some((key, from)) = assignment(line) else { return Vec::new() };
+    if !key.split('.').any(|name| CHOSEN.contains(&name)) {
+        return Vec::new();
+    }
+    let (mut values, mut value, mut quote) = (Vec::new(), None, None);
+    for (at, character) in line.char_indices().skip_while(|(at, _)| *at < from) {
+        match (quote, character) {
+            (None, '=') if value.is_none() => value = Some(at + 1),
+            (None, ',' | '}') => values.extend(value.take().map(|value| value..at)),
+            (None, '"' | '\'') => quote = Some(character),
+            (Some(open), _) if open == character => quote = None,
+            _ => {}
+        }
+    }
+    // Without its end it may be anything.
+    values.extend(value.map(|value| value..line.len()));
+    if quote.is_some() {
+        values = std::iter::once(from..line.len()).collect();
+    }
+    let inside = |range: Range<usize>| {
+        let text = line.get(range.clone()).unwrap_or_default();
+        range.start + text.len() - text.trim_start().len()..range.start + text.trim_end().len()
+    };
+    values.into_iter().map(inside).filter(|range| !range.is_empty()).collect()
 }
 
 /// The section that `line` begins, as in `[identity.jwt]`, or what looks like one.
@@ -238,7 +275,12 @@ fn root_of(name: &str) -> &str {
 }
 
 fn is_open(name: &str) -> bool {
-    OPEN.contains(&root_of(name))
+    OPEN.contains(&root_of(name)) && !name.rsplit('.').next().is_some_and(is_closed)
+}
+
+/// A table within an open section that may hold a secret: by its own name, wherever it stands.
+fn is_closed(name: &str) -> bool {
+    CLOSED.contains(&name.trim())
 }
 
 /// Whether `line`, before the first section, gives something that is no secret.
@@ -260,6 +302,19 @@ fn assignment(line: &str) -> Option<(&str, usize)> {
     // `==` ends many a secret.
     let named = key.split('.').all(is_bare) && !value.starts_with('=') && !value.trim().is_empty();
     named.then(|| (key, line.len() - value.trim_start().len()))
+}
+
+/// Whether `value` of `key` in the table `section` of a whole file is no secret.
+pub(super) fn is_shown(section: &str, key: &str, value: &str) -> bool {
+    if section.is_empty() || is_open(section) {
+        // Before the first section there are only names of sections.
+        return !section.is_empty() && !secret::is_named_secret(key);
+    }
+    match value {
+        // A number, or `true` or `false`, is no path.
+        "" => key == "tls" || HARMLESS.contains(&key) || HARMLESS_OF_METERS.contains(&key),
+        _ => is_harmless(section, key, value),
+    }
 }
 
 fn is_number(value: &str) -> bool {

@@ -15,7 +15,7 @@ use super::expand::expand;
 use super::file::Files;
 use super::value::Text;
 
-pub(super) use section::{Named, Section};
+pub(super) use section::{Entry, Named, Section};
 
 /// What all sections share: the text, the environment, and the problems so far.
 pub(super) struct Reader<'a> {

@@ -79,7 +79,13 @@ pub(super) fn masked_message(message: &str) -> String {
     replaced(message, &in_order(ranges))
 }
 
-fn replaced(text: &str, hidden: &[Range<usize>]) -> String {
+/// Whether the name of a key says that its value is a secret.
+pub(super) fn is_named_secret(key: &str) -> bool {
+    let key = key.to_ascii_lowercase();
+    SECRET_WORDS.iter().any(|word| key.contains(word))
+}
+
+pub(super) fn replaced(text: &str, hidden: &[Range<usize>]) -> String {
     let mut shown = String::with_capacity(text.len());
     let mut from = 0;
     for range in hidden {

@@ -15,6 +15,7 @@ mod routes;
 mod rules;
 mod server;
 mod store;
+mod target;
 mod tls;
 mod upstreams;
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, USER_AGENT};
 use pingora_core::connectors::http::Connector;
+use pingora_core::upstreams::peer::HttpPeer;
 use pingora_error::Result;
 use pingora_http::RequestHeader;
 use serde_json::json;
@@ -39,7 +40,7 @@ pub(super) async fn post(
 ) -> Result<u16, String> {
     match timeout(ATTEMPT_MAX, attempt(connector, push, name, body)).await {
         Ok(Ok(Some(status))) => Ok(status),
-        Ok(Ok(None)) => Err("no server of the upstream is resolved, or it gave no status".into()),
+        Ok(Ok(None)) => Err("no server of the upstream can be asked, or it gave no status".into()),
         Ok(Err(error)) => Err(error.to_string()),
         Err(_) => Err("it did not answer in time".into()),
     }
@@ -51,9 +52,26 @@ async fn attempt(
     name: &str,
     body: String,
 ) -> Result<Option<u16>> {
-    let Some(peer) = push.upstream.peer() else { return Ok(None) };
+    let upstream = &push.upstream;
+    let Ok(lease) = upstream.lease(&[], false) else { return Ok(None) };
+    let Some(peer) = upstream.peer(&lease) else { return Ok(None) };
+    let result = send(connector, push, &peer, (name, body)).await;
+    match &result {
+        Ok(Some(_)) => upstream.succeeded(lease.server()),
+        Ok(None) => {}
+        Err(_) => upstream.failed(lease.server()),
+    }
+    result
+}
+
+async fn send(
+    connector: &Connector,
+    push: &Push,
+    peer: &HttpPeer,
+    (name, body): (&str, String),
+) -> Result<Option<u16>> {
     let head = head(push, name, body.len())?;
-    let (mut session, _) = connector.get_http_session(&*peer).await?;
+    let (mut session, _) = connector.get_http_session(peer).await?;
     session.set_read_timeout(peer.options.read_timeout);
     session.set_write_timeout(peer.options.write_timeout);
     session.write_request_header(Box::new(head)).await?;

@@ -6,13 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus::IntGauge;
 
+use super::counts::{Counted, Counts};
+
 /// The doors. A connection holds a permit for each, from its first byte to its last.
 #[derive(Debug)]
 pub(super) struct Connections {
-    most: usize,
-    most_each: usize,
     open: IntGauge,
     held: Mutex<Held>,
+    counts: Arc<Counts>,
 }
 
 /// Never more entries than connections.
@@ -33,15 +34,15 @@ pub(super) struct Permit {
 // === impl Connections ===
 
 impl Connections {
-    /// `open` shows how many there are. A `most_each` of 0 means no bound of its own.
-    pub(super) fn new(most: usize, most_each: usize, open: IntGauge) -> Self {
-        Self { most, most_each, open, held: Mutex::default() }
+    /// `open` shows how many there are.
+    pub(super) fn new(open: IntGauge, counts: Arc<Counts>) -> Self {
+        Self { open, held: Mutex::default(), counts }
     }
 
-    /// A permit, if there is room for one more.
-    pub(super) fn enter(self: &Arc<Self>) -> Option<Permit> {
+    /// A permit, if there are fewer than `most`.
+    pub(super) fn enter(self: &Arc<Self>, most: usize) -> Option<Permit> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        if held.all >= self.most {
+        if held.all >= most {
             return None;
         }
         held.all += 1;
@@ -53,15 +54,17 @@ impl Connections {
 // === impl Permit ===
 
 impl Permit {
-    /// Counts the connection for the network of its client too. False if that has no room.
-    pub(super) fn count_for(&mut self, network: IpAddr) -> bool {
-        let most = self.connections.most_each;
-        if most == 0 {
-            return true;
-        }
+    /// Counts the connection as one that lingers, for as long as what is returned lives.
+    pub(super) fn lingers(&self) -> Counted {
+        Counted::new(&self.connections.counts, |counts| &counts.lingering)
+    }
+
+    /// Counts the connection for the network of its client too. False if that has `most` already;
+    /// 0 means no bound, and it is counted all the same: a bound may come by a reload.
+    pub(super) fn count_for(&mut self, network: IpAddr, most: usize) -> bool {
         let mut held = self.connections.held.lock().unwrap_or_else(PoisonError::into_inner);
         let open = held.each.entry(network).or_default();
-        if *open >= most {
+        if most > 0 && *open >= most {
             return false;
         }
         *open += 1;
@@ -94,20 +97,33 @@ mod tests {
     #[test]
     fn there_is_room_for_so_many_and_again_when_one_leaves() {
         let gauge = IntGauge::new("open", "open").unwrap();
-        let connections = Arc::new(Connections::new(3, 1, gauge.clone()));
+        let connections = Arc::new(Connections::new(gauge.clone(), Arc::default()));
         let network = |last| IpAddr::V4(Ipv4Addr::new(192, 0, 2, last));
-        let mut first = connections.enter().unwrap();
-        assert!(first.count_for(network(1)));
-        let mut second = connections.enter().unwrap();
-        assert!(!second.count_for(network(1)));
-        assert!(second.count_for(network(2)));
-        let third = connections.enter();
-        assert!(third.is_some() && connections.enter().is_none());
+        let mut first = connections.enter(3).unwrap();
+        assert!(first.count_for(network(1), 1));
+        let mut second = connections.enter(3).unwrap();
+        assert!(!second.count_for(network(1), 1));
+        assert!(second.count_for(network(2), 1));
+        let third = connections.enter(3);
+        assert!(third.is_some() && connections.enter(3).is_none());
         assert_eq!(gauge.get(), 3);
         drop(first);
-        let mut fourth = connections.enter().unwrap();
-        assert!(fourth.count_for(network(1)));
+        let mut fourth = connections.enter(3).unwrap();
+        assert!(fourth.count_for(network(1), 1));
+        assert!(connections.enter(4).is_some(), "one more, once the bound is higher");
         drop((second, third, fourth));
         assert_eq!((gauge.get(), connections.held.lock().unwrap().each.len()), (0, 0));
+    }
+
+    #[test]
+    fn a_bound_that_comes_later_counts_those_who_are_there() {
+        let connections =
+            Arc::new(Connections::new(IntGauge::new("open", "open").unwrap(), Arc::default()));
+        let network = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let mut held: Vec<Permit> = (0..3).filter_map(|_| connections.enter(9)).collect();
+        assert!(held.iter_mut().all(|permit| permit.count_for(network, 0)));
+        let mut next = connections.enter(9).unwrap();
+        assert!(!next.count_for(network, 3));
+        assert!(next.count_for(network, 4));
     }
 }

@@ -22,9 +22,10 @@ const READ_SIZE: usize = 4 * 1024;
 pub(super) fn linger(mut transport: Stream, permit: Option<Permit>) {
     // Without a runtime the process is ending.
     let Ok(runtime) = Handle::try_current() else { return };
+    let lingering = permit.as_ref().map(Permit::lingers);
     runtime.spawn(async move {
         let _ = timeout(LINGER, drain(&mut transport)).await;
-        drop((transport, permit));
+        drop((transport, permit, lingering));
     });
 }
 

@@ -18,6 +18,7 @@ use pingora_core::protocols::Stream;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
+use super::GuardSettings;
 use super::connections::Permit;
 use super::fault::Fault;
 use super::framing::Framing;
@@ -70,6 +71,15 @@ enum Stage {
     Opaque,
 }
 
+// === impl Patience ===
+
+impl Patience {
+    /// That of `settings`.
+    pub(super) const fn of(settings: &GuardSettings) -> Self {
+        Self { half_close: settings.half_close_timeout, write: settings.write_timeout }
+    }
+}
+
 // === impl Guarded ===
 
 impl Guarded {
@@ -90,6 +100,11 @@ impl Guarded {
             waiting: Mutex::default(),
             permit: Some(permit),
         }
+    }
+
+    /// From now on the client is waited for so long.
+    pub(super) fn be_patient(&mut self, patience: Patience) {
+        (self.half_close, self.write_timeout) = (patience.half_close, patience.write);
     }
 
     /// The connection below a stream that Pingora holds, if it is one of ours.

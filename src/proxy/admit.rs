@@ -40,7 +40,7 @@ pub(super) async fn admit(
         return Some(Refusal::plain(StatusCode::FORBIDDEN, "This address is not let in."));
     }
     ctx.route = ctx.state.routes.find(&view).cloned();
-    if content_length(view.headers()).is_some_and(|length| length > ctx.body_most(proxy)) {
+    if content_length(view.headers()).is_some_and(|length| length > ctx.body_most()) {
         ctx.client = Some(client);
         return Some(Refusal::plain(StatusCode::PAYLOAD_TOO_LARGE, TOO_LARGE));
     }

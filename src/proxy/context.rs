@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use prometheus::IntGauge;
 
+use super::attempt::Attempts;
 use super::intake::Intake;
 use super::tab::Tab;
 use super::{Proxy, State};
@@ -28,7 +29,8 @@ pub struct Context {
     pub(super) decided: Option<Timestamp>,
     /// What is to be settled, until it is.
     pub(super) tab: Option<Tab>,
-    pub(super) attempts: usize,
+    /// Where it was tried; what it holds of a server is given back with this at the latest.
+    pub(super) attempts: Attempts,
     /// What has come of the request's body.
     pub(super) intake: Intake,
     /// An invalid credential was presented, and is to be refused if nothing else refuses.
@@ -56,7 +58,7 @@ impl Context {
             verdict: None,
             decided: None,
             tab: None,
-            attempts: 0,
+            attempts: Attempts::default(),
             intake: Intake::default(),
             forgery: false,
             permits: Holding::default(),
@@ -71,9 +73,17 @@ impl Context {
         }
     }
 
+    /// Gives back what the request holds: the server has given its whole answer.
+    pub(super) fn free(&mut self) {
+        self.permits.free();
+        let upstream =
+            self.route.as_ref().and_then(|route| self.state.upstreams.get(route.upstream));
+        self.attempts.succeed(upstream.map(|upstream| &**upstream));
+    }
+
     /// Most bytes of the request's body.
-    pub(super) fn body_most(&self, proxy: &Proxy) -> u64 {
-        self.route.as_ref().and_then(|route| route.max_body).unwrap_or(proxy.bounds.body)
+    pub(super) fn body_most(&self) -> u64 {
+        self.route.as_ref().and_then(|route| route.max_body).unwrap_or(self.state.bounds.body)
     }
 
     pub(super) fn upstream(&self) -> Option<&Arc<Upstream>> {

@@ -19,14 +19,18 @@ pub(super) async fn fail(
     ctx: &mut Context,
 ) -> FailToProxy {
     ctx.permits.free();
+    ctx.attempts.leave();
     if *error.esource() == ErrorSource::Upstream {
         note(proxy, ctx, error);
     }
-    let Some(status) = spoiled(proxy, session).or_else(|| status_of(error)) else {
+    let Some(status) = spoiled(proxy, session).or_else(|| status_of(error, ctx)) else {
         return FailToProxy { error_code: 0, can_reuse_downstream: false };
     };
     let message = match status {
-        StatusCode::BAD_GATEWAY => "The application cannot be reached or broke off its answer.",
+        StatusCode::BAD_GATEWAY => {
+            "The application broke off its answer, or is not who it should be."
+        }
+        StatusCode::SERVICE_UNAVAILABLE => "The application cannot be reached at the moment.",
         StatusCode::GATEWAY_TIMEOUT => "The application did not answer in time.",
         StatusCode::BAD_REQUEST => "The request could not be read.",
         StatusCode::REQUEST_TIMEOUT => "The request did not come in time.",
@@ -34,6 +38,12 @@ pub(super) async fn fail(
         _ => "The gateway failed.",
     };
     let refusal = Refusal::plain(status, message);
+    let refusal = match ctx.upstream() {
+        Some(upstream) if status == StatusCode::SERVICE_UNAVAILABLE => {
+            refusal.retrying_after(upstream.retry_after(ctx.attempts.unavailable()))
+        }
+        _ => refusal,
+    };
     // After a 101 the connection no longer speaks HTTP.
     let interim = |head: &ResponseHeader| {
         head.status.is_informational() && head.status != StatusCode::SWITCHING_PROTOCOLS
@@ -60,7 +70,7 @@ pub(super) fn spoiled(proxy: &Proxy, session: &Session) -> Option<StatusCode> {
 
 fn note(proxy: &Proxy, ctx: &Context, error: &Error) {
     let Some(upstream) = ctx.upstream() else { return };
-    proxy.metrics.upstream_failed(upstream.name(), failure_kind(error));
+    proxy.metrics.upstream_failed(upstream.name(), failure_kind(error, ctx));
     if let Some(held_back) = proxy.failures.pass(proxy.clock.now()) {
         let upstream = upstream.name();
         tracing::warn!(upstream, %error, held_back, "the upstream failed");
@@ -68,7 +78,10 @@ fn note(proxy: &Proxy, ctx: &Context, error: &Error) {
 }
 
 /// The word of a metric for what an upstream failed by.
-fn failure_kind(error: &Error) -> &'static str {
+fn failure_kind(error: &Error, ctx: &Context) -> &'static str {
+    if let Some(why) = ctx.attempts.unavailable() {
+        return why.word();
+    }
     match error.etype() {
         ErrorType::ConnectTimedout => "connect-timeout",
         ErrorType::ReadTimedout | ErrorType::WriteTimedout => "timeout",
@@ -83,13 +96,16 @@ fn failure_kind(error: &Error) -> &'static str {
 }
 
 /// The status for a request that could not be proxied; nothing if there is nobody to answer.
-fn status_of(error: &Error) -> Option<StatusCode> {
+fn status_of(error: &Error, ctx: &Context) -> Option<StatusCode> {
     if let ErrorType::HTTPStatus(code) = error.etype() {
         return StatusCode::from_u16(*code).ok();
     }
     match (error.esource(), error.etype()) {
-        (_, ErrorType::ConnectTimedout)
-        | (ErrorSource::Upstream, ErrorType::ReadTimedout | ErrorType::WriteTimedout) => {
+        // Nobody has seen the request: whoever sends it again does no harm.
+        (ErrorSource::Upstream, _) if ctx.attempts.in_vain() => {
+            Some(StatusCode::SERVICE_UNAVAILABLE)
+        }
+        (ErrorSource::Upstream, ErrorType::ReadTimedout | ErrorType::WriteTimedout) => {
             Some(StatusCode::GATEWAY_TIMEOUT)
         }
         (ErrorSource::Upstream, _) => Some(StatusCode::BAD_GATEWAY),

@@ -2,11 +2,13 @@
 
 pub(super) mod grpc;
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{
-    ACCEPT, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, VARY, WWW_AUTHENTICATE,
+    ACCEPT, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, RETRY_AFTER, VARY,
+    WWW_AUTHENTICATE,
 };
 use http::request::Parts;
 use http::{Method, StatusCode, Version};
@@ -54,6 +56,9 @@ pub(super) async fn write(
     refusal: &Refusal,
 ) -> Result<()> {
     ctx.settle(proxy, Some(refusal.status));
+    if proxy.draining.load(Ordering::Relaxed) {
+        session.set_keepalive(None);
+    }
     let request = session.req_header();
     let by_grpc = grpc::is_grpc(&request.headers);
     let bodiless = by_grpc || request.method == Method::HEAD;
@@ -68,6 +73,9 @@ pub(super) async fn write(
         (http_head(refusal, &written)?, written.body)
     };
     head.insert_header(CACHE_CONTROL, "no-store")?;
+    if let Some(seconds) = refusal.own_wait() {
+        head.insert_header(RETRY_AFTER, seconds)?;
+    }
     let verdict = ctx.verdict.as_ref();
     let fields = verdict.map(|verdict| ctx.state.answers.fields(verdict)).unwrap_or_default();
     for (name, value) in &fields {

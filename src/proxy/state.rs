@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::Cors;
+use super::{Bounds, Cors};
 use crate::client::{Clients, Networks};
 use crate::delivery::Push;
+use crate::guard::GuardSettings;
 use crate::limit::Micros;
 use crate::meter::Meters;
 use crate::request::Reading;
@@ -51,4 +53,21 @@ pub struct State {
     pub redirect: Option<u16>,
     /// Whether each request gets a log line.
     pub access_log: bool,
+    /// What connections are held to before their requests are read.
+    pub guard: GuardSettings,
+    /// What clients are held to after that.
+    pub bounds: Bounds,
+    /// How long the steps of the end of the process may take.
+    pub delays: Delays,
+}
+
+/// How long each step of the end of the process may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Delays {
+    /// Until the listeners end, of a stop.
+    pub lame_duck: Duration,
+    /// Then, until the requests that are under way have ended.
+    pub drain: Duration,
+    /// Until the connections have ended, of a process whose place another has taken.
+    pub handover: Duration,
 }

@@ -32,6 +32,8 @@ pub struct Refusal {
     pub message: String,
     title: &'static str,
     denied: Option<Denied>,
+    /// Of an answer that no verdict stands behind.
+    retry_after: Option<u64>,
 }
 
 /// What a verdict says of a request that it refuses.
@@ -93,13 +95,32 @@ impl Refusal {
                 .filter(|_| answer.is_none_or(|answer| answer.fields.retry_after)),
             violated,
         };
-        Some(Self { status, message: message.to_owned(), title, denied: Some(denied) })
+        Some(Self {
+            status,
+            message: message.to_owned(),
+            title,
+            denied: Some(denied),
+            retry_after: None,
+        })
     }
 
     /// An answer about a request that no verdict refused: no such route, the application away.
     pub fn plain(status: StatusCode, message: &str) -> Self {
         let title = status.canonical_reason().unwrap_or("Error");
-        Self { status: status.as_u16(), message: message.to_owned(), title, denied: None }
+        Self {
+            status: status.as_u16(),
+            message: message.to_owned(),
+            title,
+            denied: None,
+            retry_after: None,
+        }
+    }
+
+    /// The same, with the seconds after which the request may come again.
+    #[must_use]
+    pub const fn retrying_after(mut self, seconds: u64) -> Self {
+        self.retry_after = Some(seconds);
+        self
     }
 
     /// A few words for the kind of refusal.
@@ -119,7 +140,12 @@ impl Refusal {
 
     /// Whole seconds until the request would be allowed, if that is known and to be told.
     pub fn retry_after(&self) -> Option<u64> {
-        self.denied.as_ref()?.retry_after
+        self.denied.as_ref().map_or(self.retry_after, |denied| denied.retry_after)
+    }
+
+    /// The same where no verdict refused: then no field of the verdict says it.
+    pub const fn own_wait(&self) -> Option<u64> {
+        self.retry_after
     }
 
     /// The type of the problem, and the policies that deny; nothing if no verdict refused.

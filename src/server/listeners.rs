@@ -13,6 +13,7 @@ use pingora_proxy::{HttpProxy, http_proxy};
 
 use super::h2::h2_options;
 use super::service::Listening;
+use super::stages::Stages;
 use crate::config::{Config, Server};
 use crate::guard::{Caller, Doors, Guard, GuardSettings, HeadBounds};
 use crate::proxy::{Bounds, Phases, Proxy};
@@ -29,21 +30,21 @@ pub(super) fn listeners(
     config: &Config,
     certificates: Option<&Arc<Certificates>>,
     proxy: &Arc<Proxy>,
+    stages: &Stages,
 ) -> Result<Vec<Listening>, String> {
     let mut app = http_proxy(&pingora.configuration, Phases(Arc::clone(proxy)));
-    let mut options = HttpServerOptions::default();
-    options.h2_idle_timeout = Some(config.server.keepalive_timeout);
-    app.server_options = Some(options);
-    app.h2_options = Some(h2_options(config.server.bounds.max_header_size));
+    app.server_options = Some(HttpServerOptions::default());
     let app = Arc::new(app);
-    let knows = Arc::clone(proxy);
+    let (knows, holds) = (Arc::clone(proxy), Arc::clone(proxy));
     let caller = move |address: IpAddr| {
         let state = knows.state.load();
         let client = state.clients.locate(address, &HeaderMap::new());
         Caller { network: client.network, is_trusted: client.via_trusted_proxy }
     };
     let metrics = || Arc::clone(&proxy.metrics);
-    let doors = Arc::new(Doors::new(settings(&config.server), caller, metrics()));
+    let held = move || holds.state.load().guard;
+    let doors = Doors::new(held, caller, h2_options, stages.leave(), metrics());
+    let doors = Arc::new(doors);
     let guard = |tls| Guard::new(Arc::clone(&app), Arc::clone(&doors), tls);
     let mut listening = Vec::new();
     // Without an address a service ends at once, and tells the application of all that the process
@@ -79,7 +80,8 @@ pub(super) const fn bounds(config: &Server) -> Bounds {
     }
 }
 
-const fn settings(config: &Server) -> GuardSettings {
+/// What connections are held to until then.
+pub(super) const fn settings(config: &Server) -> GuardSettings {
     let bounds = &config.bounds;
     GuardSettings {
         connections: bounds.max_connections,

@@ -11,14 +11,14 @@ use pingora_proxy::HttpProxy;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::signals::end_when_idle;
+use super::entrance::Entrance;
+use super::manager::Manager;
 use crate::delivery::Delivery;
 use crate::guard::Guard;
 use crate::proxy::{Phases, Proxy};
 use crate::telemetry::Logs;
-use crate::upstream::Upstream;
 
-/// How long the first look-ups and the first connection to Redis may hold up the listening. After
+/// How long the first look-ups and checks and the first connection to Redis may hold up the listening. After
 /// that the gateway serves without them.
 const FIRST_TRIES: Duration = Duration::from_secs(1);
 /// How often it is said that lines were held back, if any were.
@@ -31,8 +31,10 @@ pub(super) type Listening = Service<Guard<HttpProxy<Phases>>>;
 /// supervisor of the Redis connection is started here and not in a service of its own.
 pub(super) struct Gateway {
     services: Vec<Listening>,
+    entrance: Entrance,
     proxy: Arc<Proxy>,
     logs: Arc<Logs>,
+    manager: Arc<Manager>,
     greeting: Option<String>,
 }
 
@@ -41,11 +43,13 @@ pub(super) struct Gateway {
 impl Gateway {
     pub(super) const fn new(
         services: Vec<Listening>,
+        entrance: Entrance,
         proxy: Arc<Proxy>,
         logs: Arc<Logs>,
+        manager: Arc<Manager>,
         greeting: Option<String>,
     ) -> Self {
-        Self { services, proxy, logs, greeting }
+        Self { services, entrance, proxy, logs, manager, greeting }
     }
 
     /// Starts what runs beside the proxy, and waits for its first results for a while. Whatever
@@ -53,7 +57,7 @@ impl Gateway {
     async fn start_companions(&self) {
         let state = self.proxy.state.load_full();
         for upstream in &state.upstreams {
-            tokio::spawn(Upstream::keep_resolved(Arc::clone(upstream)));
+            upstream.start();
         }
         let proxy = Arc::clone(&self.proxy);
         tokio::spawn(async move { proxy.watch_switch().await });
@@ -73,9 +77,9 @@ impl Gateway {
             tokio::spawn(async move { metering.run(&store).await });
             tokio::spawn(Delivery::new(Arc::clone(&self.proxy), Arc::clone(redis)).run());
         }
-        let resolved = async {
+        let known = async {
             for upstream in &state.upstreams {
-                upstream.resolved().await;
+                upstream.known().await;
             }
         };
         let tried = async {
@@ -83,7 +87,7 @@ impl Gateway {
                 redis.tried().await;
             }
         };
-        let _ = timeout(FIRST_TRIES, async { tokio::join!(resolved, tried) }).await;
+        let _ = timeout(FIRST_TRIES, async { tokio::join!(known, tried) }).await;
     }
 }
 
@@ -91,12 +95,13 @@ impl Gateway {
 impl pingora_core::services::Service for Gateway {
     async fn start_service(
         &mut self,
-        fds: Option<ListenFds>,
-        shutdown: ShutdownWatch,
+        table: Option<ListenFds>,
+        _: ShutdownWatch,
         listeners_per_fd: usize,
     ) {
         self.start_companions().await;
-        tokio::spawn(end_when_idle(Arc::clone(&self.proxy), shutdown.clone()));
+        self.entrance.stages.prepare();
+        self.entrance.stages.opened().await;
         if let Some(greeting) = self.greeting.take() {
             // Nobody may be reading; that is no reason not to serve.
             let _ = writeln!(std::io::stdout(), "{greeting}");
@@ -104,11 +109,12 @@ impl pingora_core::services::Service for Gateway {
         // All on this runtime: the connections of one listener are those of the others.
         let mut running = JoinSet::new();
         for mut service in std::mem::take(&mut self.services) {
-            let (fds, shutdown) = (fds.clone(), shutdown.clone());
+            let (entrance, table) = (self.entrance.clone(), table.clone());
             running.spawn(async move {
-                service.start_service(fds, shutdown, listeners_per_fd).await;
+                entrance.attend(&mut service, table, listeners_per_fd).await;
             });
         }
+        tokio::spawn(Arc::clone(&self.manager).watch());
         running.join_all().await;
     }
 

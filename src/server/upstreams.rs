@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::config::{Config, Pem, Protocol, ServerAddress, UpstreamTls};
-use crate::upstream::{Address, Settings, Tls, Upstream};
+use crate::config::{self, Config, Pem, Protocol, ServerAddress, UpstreamServer, UpstreamTls};
+use crate::upstream::{Address, Balance, EjectionRule, HealthCheck, Settings, Tls, Upstream};
 
 /// In the order of the configuration.
 pub(super) fn upstreams(config: &Config) -> Result<Vec<Arc<Upstream>>, String> {
@@ -16,17 +16,45 @@ pub(super) fn upstreams(config: &Config) -> Result<Vec<Arc<Upstream>>, String> {
             read_timeout: upstream.read_timeout,
             write_timeout: upstream.write_timeout,
             idle_timeout: upstream.idle_timeout,
+            balance: match upstream.balance {
+                config::Balance::RoundRobin => Balance::RoundRobin,
+                config::Balance::LeastConnections => Balance::LeastConnections,
+            },
+            max_connections: upstream.max_connections,
+            retries: upstream.retries,
+            health: upstream.health.as_ref().map(health),
+            ejection: EjectionRule {
+                failures: upstream.ejection.failures,
+                span: upstream.ejection.span,
+            },
         };
-        let servers = upstream.servers.iter().map(address).collect();
+        let servers = upstream.servers.iter().map(server).collect();
         Ok(Arc::new(Upstream::new(upstream.name.clone(), servers, settings)))
     });
     each.collect()
 }
 
-fn address(address: &ServerAddress) -> Address {
-    match address {
+fn server(server: &UpstreamServer) -> (Address, u32) {
+    let address = match &server.address {
         ServerAddress::Tcp { host, port } => Address::Tcp(host.clone(), *port),
         ServerAddress::Unix(path) => Address::Unix(path.clone()),
+    };
+    (address, server.weight)
+}
+
+fn health(check: &config::HealthCheck) -> HealthCheck {
+    let is_good = |status: &u16| match &check.status {
+        Some(good) => good.contain(*status),
+        None => *status < 400,
+    };
+    HealthCheck {
+        path: check.path.clone(),
+        host: check.host.clone(),
+        interval: check.interval,
+        timeout: check.timeout,
+        good: Arc::new((200..=599).filter(is_good).collect()),
+        unhealthy_after: check.unhealthy_after,
+        healthy_after: check.healthy_after,
     }
 }
 

@@ -13,6 +13,7 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Semaphore;
@@ -28,7 +29,8 @@ const SHARDS: usize = 64;
 pub struct DenyCache {
     secret: RandomState,
     shards: Vec<Mutex<Shard>>,
-    remembered: Micros,
+    /// Microseconds that a denial is remembered at most; a reload may change it.
+    remembered_us: AtomicU64,
 }
 
 type Shard = HashMap<Name, Entry>;
@@ -76,13 +78,23 @@ impl DenyCache {
     /// A cache that remembers a denial for at most `remembered`; zero: not at all.
     pub fn new(remembered: Micros) -> Self {
         let shards = std::iter::repeat_with(Mutex::default).take(SHARDS).collect();
-        Self { secret: RandomState::new(), shards, remembered }
+        Self { secret: RandomState::new(), shards, remembered_us: AtomicU64::new(remembered.get()) }
+    }
+
+    /// From now on a denial is remembered for at most this, also one that already is.
+    pub fn set_remembered(&self, remembered: Micros) {
+        self.remembered_us.store(remembered.get(), Ordering::Relaxed);
+    }
+
+    fn remembered(&self) -> Micros {
+        Micros::new(self.remembered_us.load(Ordering::Relaxed))
     }
 
     /// What is known of `check` at `now`. A denial that has ended is given to the first who meets
     /// it, as the turn to ask about it.
     pub fn know(&self, check: &Check, now: Timestamp) -> Known<'_> {
-        if self.remembered == Micros::ZERO {
+        let longest = self.remembered();
+        if longest == Micros::ZERO {
             return Known::Nothing;
         }
         let name = self.name(check);
@@ -93,7 +105,9 @@ impl DenyCache {
             Entry::Denied { generation, .. } if *generation != check.policy.generation => {
                 Known::Nothing
             }
-            Entry::Denied { until, decision, at, .. } if *until > now => {
+            Entry::Denied { until, decision, at, .. }
+                if *until > now && now.since(*at) < longest =>
+            {
                 Known::Denied(decision.later(now.since(*at)))
             }
             Entry::Denied { .. } => {
@@ -111,7 +125,9 @@ impl DenyCache {
         let name = self.name(check);
         match self.shard(name.key).get(&name)? {
             Entry::Denied { generation, decision, at, until }
-                if *generation == check.policy.generation && *until > now =>
+                if *generation == check.policy.generation
+                    && *until > now
+                    && now.since(*at) < self.remembered() =>
             {
                 Some(decision.later(now.since(*at)))
             }
@@ -123,8 +139,8 @@ impl DenyCache {
     pub fn remember(&self, check: &Check, decision: Decision, at: Timestamp) {
         let lasts = match decision.retry {
             Retry::Now => return,
-            Retry::After(wait) => wait.min(self.remembered),
-            Retry::Never => self.remembered,
+            Retry::After(wait) => wait.min(self.remembered()),
+            Retry::Never => self.remembered(),
         };
         if lasts == Micros::ZERO {
             return;

@@ -192,7 +192,12 @@ impl RedisStore {
 
     /// The longest a decision waits.
     pub fn timeout(&self) -> Duration {
-        self.common.timeout
+        self.common.timeout()
+    }
+
+    /// From now on a decision waits no longer than this; one that waits goes on as it began.
+    pub fn set_timeout(&self, timeout: Duration) {
+        self.common.set_timeout(timeout);
     }
 }
 

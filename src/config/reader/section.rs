@@ -2,6 +2,8 @@
 
 mod list;
 
+pub(in crate::config) use list::Entry;
+
 use std::ops::RangeInclusive;
 use std::time::Duration;
 

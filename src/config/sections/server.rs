@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::config::diagnostic::{Mistake, Span};
@@ -16,6 +17,10 @@ const TIMEOUT_MIN: Duration = Duration::from_millis(100);
 const HOUR: Duration = Duration::from_secs(3600);
 const MINUTE: Duration = Duration::from_secs(60);
 const HALF_MINUTE: Duration = Duration::from_secs(30);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+const LAME_DUCK: Duration = Duration::from_millis(500);
+/// Longest path of a Unix socket, less what this process puts behind it while it makes one.
+const SOCKET_PATH_MAX: usize = 96;
 /// Each takes a file descriptor, and one more towards the application.
 const CONNECTIONS_MAX: u64 = 1_000_000;
 /// As many as Pingora reads.
@@ -84,9 +89,15 @@ pub(super) fn server(mut section: Section<'_>, has_tls: bool) -> (Server, Span) 
             .unwrap_or(MINUTE),
         read_timeout: section.duration("read_timeout", TIMEOUT_MIN..=HOUR).unwrap_or(HALF_MINUTE),
         write_timeout: section.duration("write_timeout", TIMEOUT_MIN..=HOUR).unwrap_or(HALF_MINUTE),
+        watch_config: section.boolean("watch_config").unwrap_or(true),
         drain_timeout: section
             .duration("drain_timeout", Duration::ZERO..=HOUR)
             .unwrap_or(HALF_MINUTE),
+        lame_duck: section.duration("lame_duck", Duration::ZERO..=HOUR).unwrap_or(LAME_DUCK),
+        upgrade_socket: section.parsed("upgrade_socket", socket),
+        handover_timeout: section
+            .duration("handover_timeout", Duration::ZERO..=DAY)
+            .unwrap_or(10 * MINUTE),
     };
     let span = section.span_of("listen");
     section.finish();
@@ -128,6 +139,18 @@ pub(super) fn log(mut section: Section<'_>) -> Log {
     };
     section.finish();
     log
+}
+
+fn socket(text: &Text) -> Result<PathBuf, Mistake> {
+    let path = Path::new(&text.value);
+    let mistake = if !path.is_absolute() || path.file_name().is_none() {
+        Mistake::new(format!("not the absolute path of a socket: {}", text.shown()))
+    } else if text.value.len() > SOCKET_PATH_MAX || text.value.contains('\0') {
+        Mistake::new(format!("too long for a socket: more than {SOCKET_PATH_MAX} bytes"))
+    } else {
+        return Ok(path.to_owned());
+    };
+    Err(mistake.help("as in `/run/sluicegate/upgrade.sock`, in a folder of the gateway's own"))
 }
 
 fn loopback(port: u16) -> SocketAddr {

@@ -1,19 +1,17 @@
 //! `[upstreams.NAME]`.
 
+mod availability;
 mod security;
+mod servers;
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Definition;
-use super::host_port::host_port;
 use crate::config::diagnostic::Mistake;
 use crate::config::reader::{Named, Section};
-use crate::config::value::Text;
-use crate::config::{Protocol, ServerAddress, Upstream};
+use crate::config::{Balance, Protocol, Upstream};
 use security::Spoken;
 
-const SERVERS_MAX: usize = 64;
 const TIMEOUT_MIN: Duration = Duration::from_millis(1);
 const IDLE_MIN: Duration = Duration::from_millis(100);
 const PING_MIN: Duration = Duration::from_secs(1);
@@ -21,6 +19,12 @@ const HOUR: Duration = Duration::from_secs(3600);
 const CONNECT_DEFAULT: Duration = Duration::from_secs(1);
 const TRANSFER_DEFAULT: Duration = Duration::from_secs(60);
 const IDLE_DEFAULT: Duration = Duration::from_secs(4);
+const BALANCES: [(&str, Balance); 2] =
+    [("round-robin", Balance::RoundRobin), ("least-connections", Balance::LeastConnections)];
+const CONNECTIONS_MAX: u64 = 1_000_000;
+/// What the proxy carries out at most.
+const RETRIES_MAX: u64 = 5;
+const RETRIES_DEFAULT: u64 = 2;
 
 pub(super) fn upstreams(root: &mut Section<'_>) -> Vec<Definition<Upstream>> {
     let Some(named) = root.named("upstreams") else { return Vec::new() };
@@ -35,8 +39,7 @@ pub(super) fn upstreams(root: &mut Section<'_>) -> Vec<Definition<Upstream>> {
 fn upstream(named: Named<'_>) -> Definition<Upstream> {
     let Named { name, mut section } = named;
     let span = section.span().clone();
-    section.require("servers", "[\"127.0.0.1:3000\"]");
-    let servers = section.list("servers", 1..=SERVERS_MAX, server_address);
+    let servers = servers::servers(&mut section);
     let Spoken { protocol, tls } = security::spoken(&mut section, servers.as_ref());
     let ping_interval = ping_interval(&mut section, protocol);
     let mut timeout = |key, least| section.duration(key, least..=HOUR);
@@ -44,6 +47,12 @@ fn upstream(named: Named<'_>) -> Definition<Upstream> {
     let read = timeout("read_timeout", TIMEOUT_MIN);
     let write = timeout("write_timeout", TIMEOUT_MIN);
     let idle = timeout("idle_timeout", IDLE_MIN);
+    let balance = section.word("balance", &BALANCES);
+    let mut count = |key, most| section.integer(key, 0..=most);
+    let max_connections = count("max_connections", CONNECTIONS_MAX);
+    let retries = count("retries", RETRIES_MAX);
+    let health = availability::health(section.table("health"));
+    let ejection = availability::ejection(section.table("ejection"));
     section.finish();
     let meaning = servers.map(|servers| Upstream {
         name: name.clone(),
@@ -55,6 +64,11 @@ fn upstream(named: Named<'_>) -> Definition<Upstream> {
         read_timeout: read.unwrap_or(TRANSFER_DEFAULT),
         write_timeout: write.unwrap_or(TRANSFER_DEFAULT),
         idle_timeout: idle.unwrap_or(IDLE_DEFAULT),
+        balance: balance.unwrap_or(Balance::RoundRobin),
+        max_connections: usize::try_from(max_connections.unwrap_or(0)).unwrap_or(usize::MAX),
+        retries: usize::try_from(retries.unwrap_or(RETRIES_DEFAULT)).unwrap_or(usize::MAX),
+        health,
+        ejection,
     });
     Definition { name, span, meaning }
 }
@@ -67,24 +81,4 @@ fn ping_interval(section: &mut Section<'_>, protocol: Protocol) -> Option<Durati
         section.error(&section.key_span("ping_interval"), mistake);
     }
     interval
-}
-
-fn server_address(text: &Text) -> Result<ServerAddress, Mistake> {
-    let address = match text.value.strip_prefix("unix:") {
-        Some(path) => unix(path),
-        None => host_port(&text.value).map(|(host, port)| ServerAddress::Tcp { host, port }),
-    };
-    address.ok_or_else(|| {
-        let help = if text.value.contains("://") {
-            "leave the scheme out, as in `127.0.0.1:3000`"
-        } else {
-            "as in `127.0.0.1:3000`, `app.internal:3000`, `[::1]:3000` or `unix:/run/app.sock`"
-        };
-        Mistake::new(format!("not the address of a server: {}", text.shown())).help(help)
-    })
-}
-
-fn unix(path: &str) -> Option<ServerAddress> {
-    let absolute = path.len() > 1 && path.starts_with('/') && !path.contains('\0');
-    absolute.then(|| ServerAddress::Unix(PathBuf::from(path)))
 }

@@ -25,8 +25,8 @@ const UNCOUNTED_MAX: Micros = Micros::new(3_000_000);
 /// What the shards of the store have in common.
 pub(super) struct Common {
     pub(super) access: Access,
-    /// The longest a decision waits.
-    pub(super) timeout: Duration,
+    /// The longest a decision waits, in microseconds; a reload may change it.
+    timeout_us: AtomicU64,
     pub(super) key_prefix: String,
     /// This process' own name among the gateways.
     pub(super) name: String,
@@ -60,7 +60,7 @@ impl Common {
     ) -> Result<Self, LimitError> {
         Ok(Self {
             access,
-            timeout,
+            timeout_us: AtomicU64::new(Micros::from(timeout).get()),
             key_prefix: key_prefix.to_owned(),
             name: format!("{:016x}", fastrand::u64(..)),
             clock,
@@ -88,7 +88,17 @@ impl Common {
 
     /// Longest wait for what no request waits for.
     pub(super) fn patience(&self) -> Duration {
-        self.timeout.max(PATIENCE_MIN)
+        self.timeout().max(PATIENCE_MIN)
+    }
+
+    /// The longest a decision waits.
+    pub(super) fn timeout(&self) -> Duration {
+        Duration::from_micros(self.timeout_us.load(Ordering::Relaxed))
+    }
+
+    /// From now on a decision waits no longer than this.
+    pub(super) fn set_timeout(&self, timeout: Duration) {
+        self.timeout_us.store(Micros::from(timeout).get(), Ordering::Relaxed);
     }
 
     /// Gateways that share the quotas, as last counted.

@@ -19,7 +19,7 @@ impl RedisStore {
         let call = SettleCall::new(settlements);
         let command = |verb: &str, script: &str| call.command(verb, script, Now::Redis);
         let key = settlements.first().map_or("", |one| one.check.key.as_str());
-        let (longest, read) = (self.common.timeout, |reply: &_| Ok(call.standings(reply)?));
+        let (longest, read) = (self.common.timeout(), |reply: &_| Ok(call.standings(reply)?));
         let settled = self.ask(key, &SETTLE, command, longest, Blame::Store, read).await;
         let ((now, standings), shard) = settled?;
         shard.meet(now);

@@ -120,7 +120,7 @@ impl Shard {
         let mut last = Fault::malformed();
         for probe in &duty.probes {
             let sent = clock.now();
-            match link.prove(probe, self.common.timeout).await {
+            match link.prove(probe, self.common.timeout()).await {
                 Ok(answer) => {
                     self.meet(answer.now);
                     self.took(clock.now().since(sent));

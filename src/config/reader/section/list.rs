@@ -3,15 +3,55 @@
 use std::ops::RangeInclusive;
 
 use toml::Spanned;
-use toml::de::DeValue;
+use toml::de::{DeArray, DeValue};
 
 use super::{Reader, Section};
 use crate::config::diagnostic::Mistake;
 use crate::config::value::{List, Text, quote};
 
+/// An entry of an array in which either may stand.
+pub(in crate::config) enum Entry<'a> {
+    Text(Text),
+    Table(Section<'a>),
+}
+
 // === impl Section ===
 
 impl<'a> Section<'a> {
+    /// An array of strings and tables. `parse` makes something of each; it reports the mistakes of a
+    /// table itself and then gives `None`. `expected`: what the array is, and an example.
+    pub(in crate::config) fn entries<T>(
+        &mut self,
+        key: &'static str,
+        bounds: RangeInclusive<usize>,
+        expected: (&str, &str),
+        mut parse: impl FnMut(Entry<'a>) -> Result<Option<T>, Mistake>,
+    ) -> Option<List<T>> {
+        let value = self.ask(key)?;
+        let array = self.bounded(key, &bounds, expected, value)?;
+        let title = format!("an entry of `{key}`");
+        let mut items = Vec::with_capacity(array.len());
+        for entry in array {
+            let read = match entry.get_ref() {
+                DeValue::Table(_) => {
+                    let title = title.replace('`', "");
+                    Some(Entry::Table(Section::new(self.reader, title, entry, "")))
+                }
+                DeValue::String(_) => self.reader.text(&title, entry).map(Entry::Text),
+                _ => {
+                    self.reader.wrong_type(&title, "a string or a table", expected.1, entry);
+                    None
+                }
+            };
+            match read.map(&mut parse) {
+                Some(Ok(Some(item))) => items.push((entry.span(), item)),
+                Some(Err(mistake)) => self.error(&entry.span(), mistake),
+                Some(Ok(None)) | None => {}
+            }
+        }
+        Some(List { items, written: array.len(), span: value.span() })
+    }
+
     /// An array of strings, each of which `parse` makes something of.
     pub(in crate::config) fn list<T>(
         &mut self,
@@ -56,6 +96,25 @@ impl<'a> Section<'a> {
         mut parse: impl FnMut(&Text) -> Result<T, Mistake>,
     ) -> Option<List<T>> {
         let value = self.ask(key)?;
+        let array = self.bounded(key, &bounds, expected, value)?;
+        let mut items = Vec::with_capacity(array.len());
+        for text in array.iter().filter_map(|entry| read(self.reader, entry)) {
+            match parse(&text) {
+                Ok(item) => items.push((text.span, item)),
+                Err(mistake) => self.error(&text.span, mistake),
+            }
+        }
+        Some(List { items, written: array.len(), span: value.span() })
+    }
+
+    /// The array that `value` is; that it is none, or too short or too long, is a mistake.
+    fn bounded(
+        &self,
+        key: &str,
+        bounds: &RangeInclusive<usize>,
+        expected: (&str, &str),
+        value: &'a Spanned<DeValue<'a>>,
+    ) -> Option<&'a DeArray<'a>> {
         let DeValue::Array(array) = value.get_ref() else {
             self.reader.wrong_type(&quote(key), expected.0, expected.1, value);
             return None;
@@ -67,13 +126,6 @@ impl<'a> Section<'a> {
                 .help(format!("{least} to {most} of them"));
             self.error(&value.span(), mistake);
         }
-        let mut items = Vec::with_capacity(array.len());
-        for text in array.iter().filter_map(|entry| read(self.reader, entry)) {
-            match parse(&text) {
-                Ok(item) => items.push((text.span, item)),
-                Err(mistake) => self.error(&text.span, mistake),
-            }
-        }
-        Some(List { items, written: array.len(), span: value.span() })
+        Some(array)
     }
 }

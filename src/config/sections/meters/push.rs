@@ -2,19 +2,18 @@
 
 use std::time::Duration;
 
-use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue};
 
 use crate::config::diagnostic::Mistake;
 use crate::config::reader::Section;
 use crate::config::sections::routes::unknown;
+use crate::config::sections::target;
 use crate::config::sections::{Definition, place};
-use crate::config::value::{Text, quote};
+use crate::config::value::quote;
 use crate::config::{Push, Upstream};
 
 /// Most further header fields.
 const HEADERS_MAX: usize = 16;
-const PATH_MAX: usize = 1024;
 const EVERY_MIN: Duration = Duration::from_secs(1);
 const EVERY_MAX: Duration = Duration::from_secs(7 * 86_400);
 const EVERY_DEFAULT: Duration = Duration::from_secs(3_600);
@@ -40,32 +39,12 @@ pub(super) fn push(mut section: Section<'_>, upstreams: &[Definition<Upstream>])
     let upstream = section.parsed("upstream", |text| {
         place(upstreams, text).ok_or_else(|| unknown("upstream", text, upstreams))
     });
-    let path = section.parsed("path", path);
+    let path = section.parsed("path", target::path);
     let every = section.duration("every", EVERY_MIN..=EVERY_MAX).unwrap_or(EVERY_DEFAULT);
-    let host = section.parsed("host", host);
+    let host = section.parsed("host", target::host);
     let headers = headers(&mut section);
     section.finish();
     Some(Push { upstream: upstream?, path: path?, every, host, headers })
-}
-
-fn path(text: &Text) -> Result<String, Mistake> {
-    let value = text.value.as_str();
-    let plain = value.starts_with('/') && value.len() <= PATH_MAX && !value.contains('#');
-    if plain && value.parse::<PathAndQuery>().is_ok() {
-        return Ok(value.to_owned());
-    }
-    Err(Mistake::new(format!("not a path to send to: {}", text.shown()))
-        .help("as in `/internal/views`; it is no pattern, and has no host"))
-}
-
-fn host(text: &Text) -> Result<HeaderValue, Mistake> {
-    let authority = text.value.parse::<http::uri::Authority>().ok();
-    let plain = authority.filter(|authority| !authority.as_str().contains('@'));
-    let value = plain.and_then(|host| HeaderValue::from_str(host.as_str()).ok());
-    value.ok_or_else(|| {
-        Mistake::new(format!("not a host: {}", text.shown()))
-            .help("a name and perhaps a port, as in `app.internal:3000`")
-    })
 }
 
 /// The further header fields. No message quotes a value: it may be a secret.

@@ -7,7 +7,7 @@ use crate::config::diagnostic::Mistake;
 use crate::config::reader::Section;
 use crate::config::sections::store::tls;
 use crate::config::value::{List, Text};
-use crate::config::{Protocol, ServerAddress, Tls, UpstreamTls};
+use crate::config::{Protocol, ServerAddress, Tls, UpstreamServer, UpstreamTls};
 
 /// What only TLS has a use for.
 const KEYS: [&str; 3] = ["server_name", "ca", "client_certificate"];
@@ -18,7 +18,7 @@ pub(super) struct Spoken {
     pub(super) tls: Option<UpstreamTls>,
 }
 
-pub(super) fn spoken(section: &mut Section<'_>, servers: Option<&List<ServerAddress>>) -> Spoken {
+pub(super) fn spoken(section: &mut Section<'_>, servers: Option<&List<UpstreamServer>>) -> Spoken {
     // Each with whether it goes over TLS, where that is not to be chosen.
     let h2 = |tls| (Protocol::H2, Some(tls));
     let protocols = [("h1", (Protocol::H1, None)), ("h2", h2(true)), ("h2c", h2(false))];
@@ -69,14 +69,15 @@ fn server_name(text: &Text) -> Result<String, Mistake> {
 }
 
 /// Records a mistake for each server that has no host which a certificate could be for.
-fn nameable(section: &Section<'_>, servers: Option<&List<ServerAddress>>) {
+fn nameable(section: &Section<'_>, servers: Option<&List<UpstreamServer>>) {
     for (span, server) in servers.into_iter().flat_map(|servers| &servers.items) {
-        let host = match server {
+        let address = &server.address;
+        let host = match address {
             ServerAddress::Tcp { host, .. } => host.as_str(),
             ServerAddress::Unix(_) => "",
         };
         if ServerName::try_from(host).is_err() {
-            let message = format!("a certificate cannot be for the host of `{server}`");
+            let message = format!("a certificate cannot be for the host of `{address}`");
             let help = "say what it is for, as in `server_name = \"app.internal\"`";
             section.error(span, Mistake::new(message).help(help));
         }
