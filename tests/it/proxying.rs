@@ -107,7 +107,7 @@ fn a_route_can_name_the_application_s_own_host() {
 }
 
 #[test]
-fn an_application_that_is_away_is_a_502_and_a_silent_one_a_504() {
+fn an_application_that_is_away_is_a_503_and_a_silent_one_a_504() {
     let nobody = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
     // It accepts into its backlog and never answers.
     let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -118,7 +118,7 @@ fn an_application_that_is_away_is_a_502_and_a_silent_one_a_504() {
         silent.local_addr().unwrap()
     );
     let gateway = Gateway::start(&config);
-    for (path, status) in [("/away", 502), ("/silent", 504), ("/elsewhere", 404)] {
+    for (path, status) in [("/away", 503), ("/silent", 504), ("/elsewhere", 404)] {
         let answer = gateway.get(path);
         assert_eq!(answer.status(), status, "{path}");
         assert_eq!(answer.headers()["content-type"], "application/problem+json");
@@ -355,8 +355,9 @@ fn forgetful() -> (SocketAddr, Arc<AtomicUsize>) {
 }
 
 #[test]
-fn only_requests_that_read_are_sent_again() {
-    for (method, status, sent) in [(Method::GET, 200, 3), (Method::DELETE, 502, 2)] {
+fn only_requests_that_do_no_harm_twice_are_sent_again() {
+    let cases = [(Method::GET, 200, 3), (Method::DELETE, 200, 3), (Method::POST, 502, 2)];
+    for (method, status, sent) in cases {
         let (address, requests) = forgetful();
         let gateway = local(address, "");
         let ask =
@@ -403,7 +404,7 @@ fn a_grpc_call_to_an_absent_application_is_unavailable() {
     );
     let web =
         gateway.client().post(gateway.url("/s/M")).header("content-type", "application/grpc-web");
-    assert_eq!(web.send().unwrap().status(), 502);
+    assert_eq!(web.send().unwrap().status(), 503);
 }
 
 /// Sockets that are opened to an application whose 101 is there before the request.

@@ -126,6 +126,37 @@ fn a_wrong_certificate_is_nobody() {
     assert_eq!(named.requests() + other.requests() + plain.seen().len(), 0, "nothing was sent");
 }
 
+/// Checks prove and show what requests do, also where a connection is all that they ask for.
+#[test]
+fn checks_go_over_tls() {
+    let (authority, stranger) = (authority(), authority());
+    let nginx = Nginx::start(&authority, "named", true);
+    let mut asked = 0;
+    for protocol in ["tls = true", "protocol = \"h2\""] {
+        for path in ["path = \"/seen\"", ""] {
+            for (from, result) in [(&authority, "ok"), (&stranger, "failed")] {
+                let keys = format!(
+                    "{protocol}\nserver_name = \"{NAME}\"\nca = \"{}\"\n\
+                     health = {{ {path}{}interval = \"100ms\", timeout = \"100ms\" }}",
+                    from.path("ca.pem"),
+                    if path.is_empty() { "" } else { ", " },
+                );
+                let gateway = alone(nginx.address(), &keys);
+                let result = format!("result=\"{result}\"");
+                wait_until("checks", || {
+                    let series = "sluicegate_upstream_health_checks_total";
+                    gateway.metric(series, &[&result]) >= 3.0
+                });
+                let up = gateway.metric("sluicegate_upstream_servers_up", &[]);
+                assert_eq!(up == 1.0, result.contains("ok"), "{keys}: {}", gateway.log());
+                let requests = nginx.requests();
+                assert_eq!(requests > asked, up == 1.0 && !path.is_empty(), "{keys}");
+                asked = requests;
+            }
+        }
+    }
+}
+
 /// It is its own authority, for the one who names it.
 #[test]
 fn a_self_signed_certificate_vouches_for_itself() {

@@ -1,6 +1,8 @@
 //! TLS to upstreams: what is read from the files that it names, and what is said of them.
 
-use sluicegate::config::{Config, Pem, Protocol, UpstreamTls};
+use std::time::Duration;
+
+use sluicegate::config::{Balance, Config, Ejection, HealthCheck, Pem, Protocol, UpstreamTls};
 
 use super::parse;
 use crate::support::certificates::Authority;
@@ -84,4 +86,58 @@ fn files_that_do_not_fit_are_mistakes() {
         let printed = problems.to_string();
         assert!(printed.contains(message) && !printed.contains("MIG"), "{keys}: {printed}");
     }
+}
+
+#[test]
+fn servers_have_weights_and_an_upstream_has_defaults() {
+    let text = with("").replace(
+        "[\"127.0.0.1:3000\"]",
+        "[\"127.0.0.1:3000\", { address = \"unix:/run/app.sock\", weight = 100 }, { address = \"b:1\" }]",
+    );
+    let (config, _) = parse(&text, &[]).expect("a valid file");
+    let upstream = &config.upstreams[0];
+    let servers: Vec<_> =
+        upstream.servers.iter().map(|server| (server.address.to_string(), server.weight)).collect();
+    let expected = [("127.0.0.1:3000", 1), ("unix:/run/app.sock", 100), ("b:1", 1)];
+    assert_eq!(servers, expected.map(|(address, weight)| (address.to_owned(), weight)));
+    assert_eq!(upstream.balance, Balance::RoundRobin);
+    assert_eq!((upstream.max_connections, upstream.retries, &upstream.health), (0, 2, &None));
+    assert_eq!(upstream.ejection, Ejection { failures: 5, span: Duration::from_secs(10) });
+}
+
+#[test]
+fn what_keeps_servers_available_is_read() {
+    let keys = "balance = \"least-connections\"\nmax_connections = 7\nretries = 5\n\
+                [upstreams.app.ejection]\nfailures = 0\nfor = \"1s\"\n[upstreams.app.health]\n";
+    let read = |health: &str| {
+        let (config, _) = parse(&with(&format!("{keys}{health}")), &[]).expect("a valid file");
+        config.upstreams.into_iter().next().expect("one upstream")
+    };
+    let upstream = read("");
+    assert_eq!(upstream.balance, Balance::LeastConnections);
+    assert_eq!((upstream.max_connections, upstream.retries), (7, 5));
+    assert_eq!(upstream.ejection, Ejection { failures: 0, span: Duration::from_secs(1) });
+    let default = HealthCheck {
+        path: None,
+        host: None,
+        interval: Duration::from_secs(5),
+        timeout: Duration::from_secs(1),
+        status: None,
+        unhealthy_after: 2,
+        healthy_after: 1,
+    };
+    assert_eq!(upstream.health.as_ref(), Some(&default));
+    let health = read("interval = \"200ms\"").health.expect("checks");
+    assert_eq!(health.timeout, Duration::from_millis(200), "never longer than the interval");
+    let all = "path = \"/up?x=1\"\nhost = \"a:1\"\ninterval = \"1m\"\ntimeout = \"30s\"\n\
+               status = [204, \"3xx\"]\nunhealthy_after = 100\nhealthy_after = 9";
+    let health = read(all).health.expect("checks");
+    assert_eq!((health.path.as_deref(), health.host.as_deref()), (Some("/up?x=1"), Some("a:1")));
+    assert_eq!(
+        (health.interval, health.timeout),
+        (Duration::from_secs(60), Duration::from_secs(30))
+    );
+    assert_eq!((health.unhealthy_after, health.healthy_after), (100, 9));
+    let status = health.status.expect("statuses");
+    assert_eq!([200, 204, 301, 404].map(|code| status.contain(code)), [false, true, true, false]);
 }

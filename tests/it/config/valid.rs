@@ -1,14 +1,14 @@
 //! What a valid file means.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use sluicegate::body::{Choice, Media};
 use sluicegate::config::{
     Config, Cors, Format, Level, Log, PolicyAnswer, Protocol, Response, ServerAddress,
-    ServerBounds, StoreKind, Tls,
+    ServerBounds, StoreKind, Tls, Upstream,
 };
 use sluicegate::identity::Source;
 use sluicegate::identity::credential::Place;
@@ -58,6 +58,9 @@ fn what_a_minimal_file_leaves_out_has_its_default() {
     let half = minute / 2;
     assert_eq!((config.server.read_timeout, config.server.write_timeout), (half, half));
     assert_eq!(config.server.drain_timeout, half);
+    assert_eq!(config.server.lame_duck, Duration::from_millis(500));
+    assert_eq!(config.server.upgrade_socket, None);
+    assert_eq!(config.server.handover_timeout, Duration::from_secs(600));
     let bounds = ServerBounds {
         max_connections: 8192,
         max_connections_per_address: 1024,
@@ -118,13 +121,17 @@ fn patterns_are_folded_like_paths() {
     assert_eq!(found, [&subject]);
 }
 
+fn addresses(upstream: &Upstream) -> Vec<ServerAddress> {
+    upstream.servers.iter().map(|server| server.address.clone()).collect()
+}
+
 #[test]
 fn an_upstream_and_a_route_have_defaults() {
     let config = read(MINIMAL);
     let [upstream] = config.upstreams.as_slice() else { panic!("one upstream") };
     let server = ServerAddress::Tcp { host: "127.0.0.1".to_owned(), port: 3000 };
     assert_eq!((upstream.name.as_str(), upstream.protocol), ("app", Protocol::H1));
-    assert_eq!(upstream.servers, [server]);
+    assert_eq!(addresses(upstream), [server]);
     assert_eq!(upstream.connect_timeout, Duration::from_secs(1));
     assert_eq!(upstream.read_timeout, Duration::from_secs(60));
     assert_eq!(upstream.write_timeout, Duration::from_secs(60));
@@ -183,6 +190,10 @@ fn every_key_is_read() {
     assert_eq!((config.server.threads, config.server.h2c), (4, true));
     assert_eq!(config.server.keepalive_timeout, Duration::from_secs(75));
     assert_eq!(config.server.drain_timeout, Duration::ZERO);
+    assert_eq!(config.server.lame_duck, Duration::from_secs(20));
+    let socket = Path::new("/run/sluicegate/upgrade.sock");
+    assert_eq!(config.server.upgrade_socket.as_deref(), Some(socket));
+    assert_eq!(config.server.handover_timeout, Duration::from_secs(86_400));
     let bounds = ServerBounds {
         max_connections: 20_000,
         max_connections_per_address: 0,
@@ -252,14 +263,14 @@ fn every_key_of_an_upstream_is_read() {
     assert_eq!((app.name.as_str(), web.name.as_str()), ("app", "web"));
     let tcp = |host: &str, port| ServerAddress::Tcp { host: host.to_owned(), port };
     let unix = ServerAddress::Unix(PathBuf::from("/run/app.sock"));
-    assert_eq!(app.servers, [tcp("app.internal", 3000), tcp("::1", 3000), unix]);
-    let spelled: Vec<_> = app.servers.iter().map(ToString::to_string).collect();
+    assert_eq!(addresses(app), [tcp("app.internal", 3000), tcp("::1", 3000), unix]);
+    let spelled: Vec<_> = addresses(app).iter().map(ToString::to_string).collect();
     assert_eq!(spelled, ["app.internal:3000", "[::1]:3000", "unix:/run/app.sock"]);
     assert_eq!((app.protocol, &app.tls), (Protocol::H2, &None));
     assert_eq!(app.connect_timeout, Duration::from_micros(1_500));
     assert_eq!(app.read_timeout, Duration::from_secs(3_600));
     assert_eq!(app.idle_timeout, Duration::from_millis(100));
-    assert_eq!(web.servers, [tcp("127.0.0.1", 3001)]);
+    assert_eq!(addresses(web), [tcp("127.0.0.1", 3001)]);
 }
 
 #[test]
@@ -361,8 +372,8 @@ fn a_variable_may_stand_anywhere_in_a_string() {
     let rest = "[store]\nkey_prefix = \"${EMPTY:-a}${EMPTY}${SET:-b}\"";
     let variables = [("HOST", "app"), ("EMPTY", ""), ("SET", "c")];
     let (config, _) = parse(&format!("{text}{rest}"), &variables).expect("a valid file");
-    let servers = config.upstreams.iter().flat_map(|upstream| &upstream.servers);
-    assert_eq!(servers.map(ToString::to_string).collect::<Vec<_>>(), ["app.internal:3000"]);
+    let servers = config.upstreams.iter().flat_map(addresses);
+    assert_eq!(servers.map(|server| server.to_string()).collect::<Vec<_>>(), ["app.internal:3000"]);
     assert_eq!(config.store.key_prefix, "ac");
 }
 

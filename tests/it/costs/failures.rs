@@ -113,14 +113,14 @@ fn classes_of_statuses_and_answers_of_the_gateway_count() {
     for _ in 0..=QUOTA {
         statuses.push(sign_in(alone.client(), &alone, "a", "right"));
     }
-    assert_eq!(statuses, [502, 502, 502, 502, 502, 429], "5xx is a failure, whoever says it");
+    assert_eq!(statuses, [503, 503, 503, 503, 503, 429], "5xx is a failure, whoever says it");
     alone.edit("[401, \"5xx\"]", "[401]");
     alone.signal("HUP");
     wait_until("the reload", || {
         alone.metric("sluicegate_config_reloads_total", &["applied"]) == 1.0
     });
     for _ in 0..3 * QUOTA {
-        assert_eq!(sign_in(alone.client(), &alone, "b", "right"), 502, "401 alone is one");
+        assert_eq!(sign_in(alone.client(), &alone, "b", "right"), 503, "401 alone is one");
     }
 }
 

@@ -1,8 +1,9 @@
 //! The built binary with a configuration of the test's own.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -22,6 +23,8 @@ static GATEWAYS: AtomicUsize = AtomicUsize::new(0);
 /// A running gateway; killed when dropped.
 pub(crate) struct Gateway {
     child: Child,
+    /// The child has started the gateway and waits for it.
+    wrapped: bool,
     folder: PathBuf,
     public: SocketAddr,
     admin: SocketAddr,
@@ -32,10 +35,15 @@ impl Gateway {
     /// Starts a gateway with its own listeners and `config` (everything but `[server]` and
     /// `[admin]`), and waits until it is ready. Further keys of `[server]` may come first.
     pub(crate) fn start(config: &str) -> Self {
+        Self::start_program(Path::new(BINARY), config)
+    }
+
+    /// The same, of the binary that has this name.
+    pub(crate) fn start_program(program: &Path, config: &str) -> Self {
         let [public, admin] = free_listeners();
         let text =
             format!("[server]\nlisten = [\"{public}\"]\n{config}\n[admin]\nlisten = \"{admin}\"\n");
-        Self::spawn(&text, &[], [public, admin]).ready()
+        Self::spawn(program, &text, &[], [public, admin]).ready()
     }
 
     /// Starts a gateway with the whole of `text`, which takes its listeners from the variables
@@ -44,10 +52,32 @@ impl Gateway {
         let listeners = free_listeners();
         let [listen, admin] = listeners.map(|address| address.to_string());
         let own = [("LISTEN", listen.as_str()), ("ADMIN", admin.as_str())];
-        Self::spawn(text, &[&own, variables].concat(), listeners).ready()
+        let variables = [&own, variables].concat();
+        Self::spawn(Path::new(BINARY), text, &variables, listeners).ready()
+    }
+
+    /// Starts a gateway as [`Self::start`] does, through a program that ends with it.
+    pub(crate) fn start_through(wrapper: &[&str], config: &str) -> Self {
+        let [public, admin] = free_listeners();
+        let text =
+            format!("[server]\nlisten = [\"{public}\"]\n{config}\n[admin]\nlisten = \"{admin}\"\n");
+        Self::spawn_through(wrapper, Path::new(BINARY), &text, &[], [public, admin]).ready()
+    }
+
+    /// Ends it at once, like `kill -9`, and starts another one in its place.
+    pub(crate) fn kill_and_restart(&mut self) {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("it ends");
+        self.child = launch(&[OsStr::new(BINARY)], &self.folder, &[]);
+        self.wait_until_ready();
     }
 
     fn ready(mut self) -> Self {
+        self.wait_until_ready();
+        self
+    }
+
+    fn wait_until_ready(&mut self) {
         let readyz = self.admin_url("/readyz");
         let client = self.client.clone();
         wait_until("the gateway to listen", || {
@@ -59,7 +89,6 @@ impl Gateway {
             client.get(&readyz).send().is_ok()
         });
         super::redis::wait_for_listener(self.public);
-        self
     }
 
     /// Starts a gateway and waits until Redis decides.
@@ -70,30 +99,42 @@ impl Gateway {
         gateway
     }
 
-    fn spawn(text: &str, variables: &[(&str, &str)], [public, admin]: [SocketAddr; 2]) -> Self {
+    fn spawn(
+        program: &Path,
+        text: &str,
+        variables: &[(&str, &str)],
+        listeners: [SocketAddr; 2],
+    ) -> Self {
+        Self::spawn_through(&[], program, text, variables, listeners)
+    }
+
+    fn spawn_through(
+        wrapper: &[&str],
+        program: &Path,
+        text: &str,
+        variables: &[(&str, &str)],
+        [public, admin]: [SocketAddr; 2],
+    ) -> Self {
         let number = GATEWAYS.fetch_add(1, Ordering::Relaxed);
         let folder =
             std::env::temp_dir().join(format!("sluicegate-{}-{number}", std::process::id()));
         fs::create_dir_all(&folder).expect("a folder for the test");
         fs::write(folder.join("gateway.toml"), text).expect("the configuration is written");
-        let log = File::create(folder.join("log")).expect("a log file");
-        let child = Command::new(BINARY)
-            .args(["run", "--config"])
-            .arg(folder.join("gateway.toml"))
-            .envs(variables.iter().copied())
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().expect("a second handle"))
-            .stderr(log)
-            .spawn()
-            .expect("the binary starts");
+        let words = wrapper.iter().map(OsStr::new).chain([program.as_os_str()]);
+        let child = launch(&words.collect::<Vec<_>>(), &folder, variables);
         let client =
             Client::builder().timeout(CLIENT_TIMEOUT).no_proxy().build().expect("a client");
-        Self { child, folder, public, admin, client }
+        Self { child, wrapped: !wrapper.is_empty(), folder, public, admin, client }
     }
 
     /// Its process.
     pub(crate) fn process(&self) -> u32 {
-        self.child.id()
+        let child = self.child.id();
+        if !self.wrapped {
+            return child;
+        }
+        let children = fs::read_to_string(format!("/proc/{child}/task/{child}/children"));
+        children.expect("it runs").trim().parse().expect("one child")
     }
 
     /// Where the operator's listener listens.
@@ -179,7 +220,7 @@ impl Gateway {
 
     /// Sends a signal by name.
     pub(crate) fn signal(&self, name: &str) {
-        let status = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
+        let status = Command::new("kill").args(["-s", name, &self.process().to_string()]).status();
         assert!(status.expect("kill runs").success());
     }
 
@@ -205,6 +246,23 @@ impl Drop for Gateway {
         }
         let _ = fs::remove_dir_all(&self.folder);
     }
+}
+
+/// Starts a gateway by this program and what stands behind it, in that folder; its log goes on where
+/// the last one's ended.
+fn launch(program: &[&OsStr], folder: &Path, variables: &[(&str, &str)]) -> Child {
+    let log = File::options().create(true).append(true).open(folder.join("log"));
+    let log = log.expect("a log file");
+    Command::new(program[0])
+        .args(&program[1..])
+        .args(["run", "--config"])
+        .arg(folder.join("gateway.toml"))
+        .envs(variables.iter().copied())
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().expect("a second handle"))
+        .stderr(log)
+        .spawn()
+        .expect("the binary starts")
 }
 
 fn free_listeners() -> [SocketAddr; 2] {

@@ -28,6 +28,9 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const NO_TABLE: &[u8] = &[0, 1, 0, 0, 0, 0];
 const LARGE_WINDOWS: &[u8] = &[0, 4, 0x7f, 0xff, 0xff, 0xff];
 
+/// The same for the connection as a whole, on top of what it has by itself.
+const LARGE_ROOM: u32 = 0x7fff_ffff - 0xffff;
+
 /// A gateway that takes nothing for so long waits for its answers to be read.
 const A_MOMENT: Duration = Duration::from_secs(1);
 
@@ -35,6 +38,7 @@ const A_MOMENT: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 pub(crate) struct Frame {
     pub(crate) kind: u8,
+    pub(crate) flags: u8,
     pub(crate) stream: u32,
     pub(crate) payload: Vec<u8>,
 }
@@ -67,6 +71,20 @@ impl Connection {
         connection
     }
 
+    /// A connection that takes whatever comes, where nobody may listen; no read takes longer than
+    /// `timeout`.
+    pub(crate) fn try_open(address: SocketAddr, timeout: Duration) -> io::Result<Self> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(timeout))?;
+        stream.set_write_timeout(Some(timeout))?;
+        stream.set_nodelay(true)?;
+        let mut connection = Self { stream };
+        let settings = frame(SETTINGS, 0, 0, &[NO_TABLE, LARGE_WINDOWS].concat());
+        let room = frame(WINDOW_UPDATE, 0, 0, &LARGE_ROOM.to_be_bytes());
+        connection.send(&[PREFACE, &settings, &room].concat())?;
+        Ok(connection)
+    }
+
     pub(crate) fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stream.write_all(bytes)
     }
@@ -90,26 +108,27 @@ impl Connection {
 
     /// The next frame; nothing when the other end has closed, in whatever way.
     pub(crate) fn read(&mut self) -> Option<Frame> {
-        let mut head = [0; 9];
-        self.read_exactly(&mut head)?;
-        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
-        let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]) & 0x7fff_ffff;
-        let mut payload = vec![0; length];
-        self.read_exactly(&mut payload)?;
-        if head[3] == SETTINGS && head[4] & ACK == 0 {
-            let _ = self.send(&frame(SETTINGS, ACK, 0, b""));
-        }
-        Some(Frame { kind: head[3], stream, payload })
-    }
-
-    fn read_exactly(&mut self, bytes: &mut [u8]) -> Option<()> {
-        match self.stream.read_exact(bytes) {
-            Ok(()) => Some(()),
+        match self.try_read() {
+            Ok(frame) => Some(frame),
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                 panic!("the gateway neither answers nor closes")
             }
             Err(_) => None,
         }
+    }
+
+    /// The next frame, or what is wrong with the connection.
+    pub(crate) fn try_read(&mut self) -> io::Result<Frame> {
+        let mut head = [0; 9];
+        self.stream.read_exact(&mut head)?;
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
+        let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]) & 0x7fff_ffff;
+        let mut payload = vec![0; length];
+        self.stream.read_exact(&mut payload)?;
+        if head[3] == SETTINGS && head[4] & ACK == 0 {
+            let _ = self.send(&frame(SETTINGS, ACK, 0, b""));
+        }
+        Ok(Frame { kind: head[3], flags: head[4], stream, payload })
     }
 
     /// What comes of the next of these streams that anything final comes of; what comes of others
@@ -182,12 +201,12 @@ pub(crate) fn text(text: &str) -> Vec<u8> {
     bytes
 }
 
-fn code(payload: &[u8]) -> u32 {
+pub(crate) fn code(payload: &[u8]) -> u32 {
     u32::from_be_bytes(payload[..4].try_into().expect("four bytes"))
 }
 
 /// The status that a block begins with: by the static table, or as a literal.
-fn status(block: &[u8]) -> u16 {
+pub(crate) fn status(block: &[u8]) -> u16 {
     // Changes of the table's size may come first.
     let block = &block[block.iter().take_while(|byte| **byte & 0xe0 == 0x20).count()..];
     match block {
