@@ -35,11 +35,15 @@ RUN apt-get update \
 COPY --from=build /build/target/release/sluicegate /usr/local/bin/sluicegate
 USER 10001
 EXPOSE 8080 9090
+# It drains; SIGHUP reloads. Give it more time than `lame_duck` and `drain_timeout` take together:
+# `docker stop --time 40`.
+STOPSIGNAL SIGTERM
 
 # Whether the process runs, not whether it takes traffic: a gateway that drains is healthy. bash
 # speaks TCP, so the image needs no HTTP client; an orchestrator better asks /livez and /readyz.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=5s CMD ["bash", "-c", \
     "exec 3<>/dev/tcp/127.0.0.1/9090; printf 'GET /livez HTTP/1.0\\r\\n\\r\\n' >&3; read -r line <&3; [[ $line == *' 200 '* ]]"]
 
+# No shell in between: the gateway is the first process, and signals are its own.
 ENTRYPOINT ["sluicegate"]
 CMD ["run", "--config", "/etc/sluicegate/gateway.toml"]
