@@ -40,12 +40,17 @@ fn all_reloads(gateway: &Gateway) -> f64 {
 /// Has the file read again, and waits until it has been.
 fn reload(gateway: &Gateway, way: Way) {
     let before = all_reloads(gateway);
+    trigger(gateway, way);
+    wait_until("the reload", || all_reloads(gateway) > before);
+}
+
+/// Asks for a reload in this way.
+fn trigger(gateway: &Gateway, way: Way) {
     match way {
         Way::Signal => gateway.signal("HUP"),
         Way::File => {}
         Way::Api => drop(post(gateway)),
     }
-    wait_until("the reload", || all_reloads(gateway) > before);
 }
 
 /// `POST /reload`: the status and the answer.

@@ -231,7 +231,8 @@ fn streams_share_connections() {
         clients.into_iter().flat_map(|client| client.join().unwrap()).collect::<BTreeSet<_>>()
     });
     println!("{} connections for 800 requests of 16 clients", connections.len());
-    assert!((1..=12).contains(&connections.len()), "{connections:?}");
+    // Without sharing each client would have at least one.
+    assert!((1..16).contains(&connections.len()), "{connections:?}");
 }
 
 /// The answers of a connection share its window. A client that does not read holds up his own.
